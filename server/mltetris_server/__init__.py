@@ -1,0 +1,1 @@
+"""The mlTetris server and its workers."""

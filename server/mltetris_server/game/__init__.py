@@ -1,0 +1,1 @@
+"""The rules of Tetris: compiled engine, features, Gymnasium environments."""

@@ -1,0 +1,1 @@
+"""Agents: stable-baselines3 algorithms, greedy evaluation, checkpoints, export."""

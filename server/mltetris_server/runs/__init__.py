@@ -1,0 +1,1 @@
+"""The life of a run: states, scheduling, fan-out to watchers, launchers."""

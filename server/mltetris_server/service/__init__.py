@@ -1,0 +1,1 @@
+"""gRPC servicers, errors, validation, assembly of the server."""

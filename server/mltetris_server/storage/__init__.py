@@ -1,0 +1,1 @@
+"""What is kept: history in SQLite, slots and checkpoints in files."""

@@ -1,0 +1,1 @@
+"""The process that runs one run and dials back to the server."""
