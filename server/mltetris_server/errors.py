@@ -1,0 +1,78 @@
+"""What can go wrong on purpose: the exceptions that storage, runs and service share.
+
+Raise one of these when a caller can do something about it. ``service/errors.py`` maps each class to
+one gRPC status code, and that is the only place that knows both sides. Everything else that escapes
+a handler is a fault of the program: the caller gets INTERNAL with an id, never its text.
+
+A message is shown to people as it is: say what is wrong and what to do, in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One field of a request that is not acceptable.
+
+    ``field`` is the path from the request message, for example ``training.budget.target_mean_lines``
+    or ``demo.slots[2]``; ``description`` says what the field must be.
+    """
+
+    field: str
+    description: str
+
+
+class DomainError(Exception):
+    """Base of every error that is told to the caller as it is."""
+
+    def __init__(self, message: str, *, fields: Sequence[FieldViolation] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields: tuple[FieldViolation, ...] = tuple(fields)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidArgument(DomainError):
+    """A value in the request is out of range, malformed or contradicts another (INVALID_ARGUMENT)."""
+
+    @classmethod
+    def field(cls, path: str, description: str) -> InvalidArgument:
+        """The error for exactly one field, its message made of the field's path and the description."""
+        return cls(f"{path}: {description}", fields=(FieldViolation(path, description),))
+
+
+class NotFound(DomainError):
+    """The named run, slot or checkpoint does not exist (NOT_FOUND)."""
+
+
+class AlreadyExists(DomainError):
+    """The name is taken (ALREADY_EXISTS)."""
+
+
+class WrongState(DomainError):
+    """The thing exists, but not in a state where this can be done (FAILED_PRECONDITION)."""
+
+
+class DataLoss(DomainError):
+    """A stored file is damaged or missing; the message names the file (DATA_LOSS)."""
+
+
+class TooSlow(DomainError):
+    """A reader of a lossless stream fell behind; the message says where to resume (RESOURCE_EXHAUSTED)."""
+
+
+class NotSupported(DomainError):
+    """Declared in the contract, not offered by this server (UNIMPLEMENTED)."""
+
+
+class Unavailable(DomainError):
+    """Not now, try again: the server is going away or a worker did not answer (UNAVAILABLE)."""
+
+
+class DataDirInUse(DomainError):
+    """Another process owns the data directory; the message says which and what to do."""
