@@ -17,8 +17,9 @@ from dataclasses import dataclass
 class FieldViolation:
     """One field of a request that is not acceptable.
 
-    ``field`` is the path from the request message, for example ``training.budget.target_mean_lines``
-    or ``demo.slots[2]``; ``description`` says what the field must be.
+    ``field`` is the path from the request message, for example
+    ``training.budget.target_mean_lines`` or ``demo.slots[2]``; ``description`` says what the
+    field must be.
     """
 
     field: str
@@ -38,11 +39,11 @@ class DomainError(Exception):
 
 
 class InvalidArgument(DomainError):
-    """A value in the request is out of range, malformed or contradicts another (INVALID_ARGUMENT)."""
+    """A value in the request is out of range, malformed or contradictory (INVALID_ARGUMENT)."""
 
     @classmethod
     def field(cls, path: str, description: str) -> InvalidArgument:
-        """The error for exactly one field, its message made of the field's path and the description."""
+        """The error for exactly one field; the message is made of path and description."""
         return cls(f"{path}: {description}", fields=(FieldViolation(path, description),))
 
 
@@ -63,7 +64,10 @@ class DataLoss(DomainError):
 
 
 class TooSlow(DomainError):
-    """A reader of a lossless stream fell behind; the message says where to resume (RESOURCE_EXHAUSTED)."""
+    """A reader of a lossless stream fell behind (RESOURCE_EXHAUSTED).
+
+    The message says where to resume.
+    """
 
 
 class NotSupported(DomainError):
