@@ -1,0 +1,60 @@
+"""Time as a run sees it: time spent running, and the pace of a watched game."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class RunClock:
+    """Time spent RUNNING, pauses left out. Starts stopped.
+
+    Args:
+        now: the monotonic clock, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._before = 0.0
+        self._since: float | None = None
+
+    def start(self) -> None:
+        """Goes on counting."""
+        if self._since is None:
+            self._since = self._now()
+
+    def stop(self) -> None:
+        """Counts no further."""
+        self._before = self.elapsed
+        self._since = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds spent running so far."""
+        running = 0.0 if self._since is None else self._now() - self._since
+        return self._before + running
+
+
+class Pace:
+    """When something that happens so many times a second is due again.
+
+    The next time counts from the last one, so a change of pace takes effect at
+    once, and what was late is not made up for.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._last: float | None = None
+
+    def due(self, per_second: float) -> float:
+        """The next time on the monotonic clock; in the past when it is due already."""
+        if self._last is None:
+            return self._now()
+        return self._last + 1.0 / per_second
+
+    def happened(self, per_second: float) -> None:
+        """It has happened."""
+        now = self._now()
+        due = self.due(per_second)
+        # On the beat where the beat was kept, so that being late by a little does not add up.
+        self._last = due if now - due < 1.0 / per_second else now
