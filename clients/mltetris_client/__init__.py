@@ -1,1 +1,126 @@
-"""The Python SDK."""
+"""The Python SDK of mlTetris: start, steer and watch runs, and keep slots.
+
+Without torch, numpy or the server's code: it only needs a server to talk to.
+
+    import mltetris_client
+
+    with mltetris_client.connect("localhost:50051") as trainer:
+        run = trainer.start_training(seed=1, target_lines=1000, max_seconds=180)
+        for point in trainer.stream_metrics(run.id):
+            print(point.placements, point.mean_lines, point.best_lines)
+        trainer.save_slot("mine", run=run.id)
+        trainer.export_slot("mine", "mine.slot.zip")
+
+Watch it play, in a thread of your own or between other things:
+
+        with trainer.stream_board(run.id, max_fps=30) as boards:
+            for response in boards:
+                draw(response.frames[0])  # always the newest; draw() may be slow
+
+Metric and run streams go on by themselves after the server was restarted, without gap or repeat.
+Every failure is an `MlTetrisError` (`NotFound`, `WrongState`, `InvalidArgument`, ...) with
+``code``, ``message``, ``fields`` and a ``hint`` that says what to do. A `Trainer` may be used from
+any number of threads.
+"""
+
+from __future__ import annotations
+
+from mltetris_api.v1.board_pb2 import BoardFrame
+from mltetris_api.v1.run_pb2 import (
+    Budget,
+    CheckpointInfo,
+    DemoSpec,
+    Episode,
+    Evaluation,
+    GameSpec,
+    MetricPoint,
+    Notice,
+    Run,
+    RunControl,
+    TrainingSpec,
+)
+from mltetris_api.v1.slot_pb2 import Slot
+from mltetris_api.v1.system_pb2 import GetServerInfoResponse
+from mltetris_api.v1.trainer_pb2 import StreamBoardResponse, WatchRunsResponse
+
+from mltetris_client import specs
+from mltetris_client.boards import BoardStream
+from mltetris_client.channel import ADDRESS_VARIABLE, DEFAULT_ADDRESS, DEFAULT_PORT
+from mltetris_client.errors import (
+    AlreadyExists,
+    Cancelled,
+    Closed,
+    DataLoss,
+    FieldViolation,
+    InvalidArgument,
+    MlTetrisError,
+    NoAnswer,
+    NotFound,
+    NotSupported,
+    ServerFault,
+    TooSlow,
+    Unreachable,
+    WrongState,
+)
+from mltetris_client.names import is_final, is_live, name_of, value_of
+from mltetris_client.streams import MetricStream, RunEvents
+from mltetris_client.trainer import Trainer
+
+__all__ = [
+    "ADDRESS_VARIABLE",
+    "DEFAULT_ADDRESS",
+    "DEFAULT_PORT",
+    "AlreadyExists",
+    "BoardFrame",
+    "BoardStream",
+    "Budget",
+    "Cancelled",
+    "CheckpointInfo",
+    "Closed",
+    "DataLoss",
+    "DemoSpec",
+    "Episode",
+    "Evaluation",
+    "FieldViolation",
+    "GameSpec",
+    "GetServerInfoResponse",
+    "InvalidArgument",
+    "MetricPoint",
+    "MetricStream",
+    "MlTetrisError",
+    "NoAnswer",
+    "NotFound",
+    "NotSupported",
+    "Notice",
+    "Run",
+    "RunControl",
+    "RunEvents",
+    "ServerFault",
+    "Slot",
+    "StreamBoardResponse",
+    "TooSlow",
+    "Trainer",
+    "TrainingSpec",
+    "Unreachable",
+    "WatchRunsResponse",
+    "WrongState",
+    "connect",
+    "is_final",
+    "is_live",
+    "name_of",
+    "specs",
+    "value_of",
+]
+
+
+def connect(address: str | None = None, *, timeout: float = 30.0) -> Trainer:
+    """Connects to a server; use the result in a ``with``.
+
+    ``address`` is HOST:PORT; None is the environment's MLTETRIS_SERVER, else localhost:50051.
+    ``timeout`` is how long one call may take, in seconds (streams may take for ever). Nothing is
+    sent before the first call, which raises `Unreachable` where nobody answers.
+
+    Raises:
+        InvalidArgument: the address is malformed.
+    """
+    return Trainer(address, timeout=timeout)

@@ -1,0 +1,53 @@
+"""One channel with its stubs, and how a plain call is made on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from google.protobuf.message import Message
+from mltetris_api.v1 import system_pb2, system_pb2_grpc, trainer_pb2_grpc
+
+from mltetris_client._calls import translated
+from mltetris_client.channel import open_channel, resolve_address
+from mltetris_client.errors import NoAnswer, Unreachable
+
+_Response = TypeVar("_Response")
+
+
+class Link:
+    """The connection below a `Trainer`; gRPC makes it when the first call needs it."""
+
+    def __init__(self, address: str | None, *, timeout: float) -> None:
+        self.address = resolve_address(address)
+        self.timeout = timeout
+        self._channel = open_channel(self.address)
+        self.trainer = trainer_pb2_grpc.TrainerServiceStub(self._channel)
+        self.system = system_pb2_grpc.SystemServiceStub(self._channel)
+
+    def close(self) -> None:
+        """Closes the channel; calls under way fail with `Closed`."""
+        self._channel.close()
+
+    def wait_ready(self, timeout: float) -> None:
+        """Waits until the server answers.
+
+        Raises:
+            Unreachable: it did not within ``timeout`` seconds.
+        """
+        try:
+            with translated(self.address):
+                self.system.GetServerInfo(
+                    system_pb2.GetServerInfoRequest(), timeout=timeout, wait_for_ready=True
+                )
+        except NoAnswer as error:
+            raise Unreachable(f"no mlTetris server answers at {self.address}") from error
+
+    def unary(self, method: Callable[..., _Response], request: Message) -> _Response:
+        """Makes one call.
+
+        Raises:
+            MlTetrisError: it failed.
+        """
+        with translated(self.address):
+            return method(request, timeout=self.timeout)

@@ -1,0 +1,268 @@
+"""Specs of runs from plain keyword arguments.
+
+What is left out stays unset and gets its default from the server; ranges and defaults are those of
+``protos/mltetris/v1/run.proto``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypedDict, Unpack
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from mltetris_api.v1 import run_pb2
+
+from mltetris_client.errors import InvalidArgument
+from mltetris_client.names import (
+    AlgorithmName,
+    FeatureSetName,
+    ModeName,
+    RandomizerName,
+    RuleName,
+    ViewName,
+    value_of,
+)
+
+
+class GameOptions(TypedDict, total=False):
+    """The game; the same for trainings and demos."""
+
+    width: int | None
+    """Columns, 4..32."""
+    height: int | None
+    """Rows, 4..40."""
+    rule: RuleName | None
+    """When the game is over."""
+    randomizer: RandomizerName | None
+    """How the pieces come."""
+
+
+class BudgetOptions(TypedDict, total=False):
+    """When a training ends by itself; the first limit reached ends it."""
+
+    max_placements: int | None
+    """Placements to train for."""
+    max_seconds: float | None
+    """Seconds spent running."""
+    target_lines: float | None
+    """Mean lines of a greedy evaluation at which the goal is reached."""
+
+
+class TdOptions(TypedDict, total=False):
+    """Hyperparameters of TD, named as in the proto's TdParams."""
+
+    boards: int | None
+    rollout_steps: int | None
+    gamma: float | None
+    td_lambda: float | None
+    learning_rate: float | None
+    final_learning_rate_fraction: float | None
+    exploration_initial: float | None
+    exploration_final: float | None
+    schedule_placements: int | None
+    batch_size: int | None
+    epochs: int | None
+    window: int | None
+    hidden_units: int | None
+    death_reward: float | None
+    average_decay: float | None
+    training_height: int | None
+
+
+class TrainingOptions(GameOptions, BudgetOptions, TdOptions, total=False):
+    """Everything a training can be told."""
+
+    algorithm: AlgorithmName | None
+    """The learning algorithm."""
+    features: FeatureSetName | None
+    """What the agent sees."""
+    seed: int | None
+    """Seed of pieces, weights and exploration, 0..2**64-1."""
+    evaluation_games: int | None
+    """Greedy games an evaluation, 1..1000."""
+    evaluation_period: float | None
+    """Seconds of training between two evaluations."""
+    evaluation_max_lines: int | None
+    """Lines after which an evaluation game is cut off."""
+    evaluation_seed: int | None
+    """Seed of the first evaluation game."""
+    from_slot: str | None
+    """A slot to go on from."""
+    from_run: str | None
+    """A run's checkpoint to go on from: RUN, RUN:best, RUN:latest or RUN:final."""
+    checkpoint_period: float | None
+    """Seconds of training between two `latest` checkpoints."""
+    mode: ModeName | None
+    """Pace of the watched game at the start."""
+    view: ViewName | None
+    """The watched game at the start."""
+    placements_per_second: float | None
+    """Pace of the watched game, 0.1..1000."""
+
+
+class DemoOptions(GameOptions, total=False):
+    """Everything a demo can be told, but its slots."""
+
+    seed: int | None
+    """Seed of the pieces, 0..2**64-1."""
+    games: int | None
+    """Games to play; 0: until stopped."""
+    placements_per_second: float | None
+    """Pace, 0.1..1000."""
+    mode: ModeName | None
+    """Pace at the start."""
+
+
+def duration(seconds: float, *, field: str) -> Duration:
+    """Seconds as the contract's Duration, to the nanosecond.
+
+    Raises:
+        InvalidArgument: NaN, infinite, or more than a Duration holds (10,000 years).
+    """
+    if not math.isfinite(seconds) or abs(seconds) > 315_576_000_000:
+        raise InvalidArgument.field(field, f"{seconds} is not a time in seconds")
+    whole = math.trunc(seconds)
+    return Duration(seconds=whole, nanos=round((seconds - whole) * 1e9))
+
+
+def checkpoint(text: str, *, field: str = "from_run") -> run_pb2.RunCheckpoint:
+    """Reads ``RUN`` or ``RUN:best|latest|final``.
+
+    Raises:
+        InvalidArgument: the part behind the colon is no checkpoint.
+    """
+    run, separator, kind = text.partition(":")
+    return run_pb2.RunCheckpoint(
+        run=run,
+        kind=value_of(run_pb2.CheckpointKind, kind if separator else None, field=field),
+    )
+
+
+def budget(**options: Unpack[BudgetOptions]) -> run_pb2.Budget:
+    """Builds a Budget; see `BudgetOptions`.
+
+    Raises:
+        InvalidArgument: a value does not fit its field.
+    """
+    return _budget(options)
+
+
+def game(**options: Unpack[GameOptions]) -> run_pb2.GameSpec:
+    """Builds a GameSpec; see `GameOptions`.
+
+    Raises:
+        InvalidArgument: a value does not fit its field.
+    """
+    return _game(options)
+
+
+def training(**options: Unpack[TrainingOptions]) -> run_pb2.TrainingSpec:
+    """Builds a TrainingSpec; see `TrainingOptions`.
+
+    Raises:
+        InvalidArgument: an unknown option, a value that does not fit its field, or both
+            ``from_slot`` and ``from_run``.
+    """
+    _refuse_unknown(options, TrainingOptions)
+    spec = run_pb2.TrainingSpec(
+        algorithm=value_of(run_pb2.Algorithm, options.get("algorithm"), field="algorithm"),
+        features=value_of(run_pb2.FeatureSet, options.get("features"), field="features"),
+        mode=value_of(run_pb2.RunMode, options.get("mode"), field="mode"),
+        view=value_of(run_pb2.RunView, options.get("view"), field="view"),
+    )
+    for name in ("seed", "placements_per_second"):
+        _assign(spec, name, options.get(name), f"training.{name}")
+    board, limits = _game(options), _budget(options)
+    if board.ByteSize():
+        spec.game.CopyFrom(board)
+    if limits.ByteSize():
+        spec.budget.CopyFrom(limits)
+    for name in ("games", "max_lines", "seed"):
+        value = options.get(f"evaluation_{name}")
+        _assign(spec.evaluation, name, value, f"training.evaluation.{name}")
+    for name in TdOptions.__annotations__:
+        _assign(spec.td, name, options.get(name), f"training.td.{name}")
+    _assign_durations(spec, options)
+    _assign_start(spec, options.get("from_slot"), options.get("from_run"))
+    return spec
+
+
+def demo(slots: Sequence[str] = (), **options: Unpack[DemoOptions]) -> run_pb2.DemoSpec:
+    """Builds a DemoSpec for one to four slots, or the active one; see `DemoOptions`.
+
+    Raises:
+        InvalidArgument: an unknown option, or a value that does not fit its field.
+    """
+    _refuse_unknown(options, DemoOptions)
+    spec = run_pb2.DemoSpec(
+        slots=slots, mode=value_of(run_pb2.RunMode, options.get("mode"), field="mode")
+    )
+    for name in ("seed", "games", "placements_per_second"):
+        _assign(spec, name, options.get(name), f"demo.{name}")
+    board = _game(options)
+    if board.ByteSize():
+        spec.game.CopyFrom(board)
+    return spec
+
+
+def _game(options: GameOptions) -> run_pb2.GameSpec:
+    message = run_pb2.GameSpec(
+        rule=value_of(run_pb2.Rule, options.get("rule"), field="game.rule"),
+        randomizer=value_of(run_pb2.Randomizer, options.get("randomizer"), field="game.randomizer"),
+    )
+    _assign(message, "width", options.get("width"), "game.width")
+    _assign(message, "height", options.get("height"), "game.height")
+    return message
+
+
+def _budget(options: BudgetOptions) -> run_pb2.Budget:
+    message = run_pb2.Budget()
+    _assign(message, "max_placements", options.get("max_placements"), "budget.max_placements")
+    _assign(message, "target_mean_lines", options.get("target_lines"), "budget.target_mean_lines")
+    seconds = options.get("max_seconds")
+    if seconds is not None:
+        message.max_duration.CopyFrom(duration(seconds, field="budget.max_duration"))
+    return message
+
+
+def _assign_durations(spec: run_pb2.TrainingSpec, options: TrainingOptions) -> None:
+    period = options.get("evaluation_period")
+    if period is not None:
+        spec.evaluation.period.CopyFrom(duration(period, field="training.evaluation.period"))
+    period = options.get("checkpoint_period")
+    if period is not None:
+        spec.checkpoint_period.CopyFrom(duration(period, field="training.checkpoint_period"))
+
+
+def _assign_start(spec: run_pb2.TrainingSpec, slot: str | None, run: str | None) -> None:
+    if slot is not None and run is not None:
+        raise InvalidArgument.field("from_slot", "give from_slot or from_run, not both")
+    if slot is not None:
+        spec.slot = slot
+    elif run is not None:
+        spec.checkpoint.CopyFrom(checkpoint(run, field="training.checkpoint"))
+
+
+def _assign(message: Message, name: str, value: object, field: str) -> None:
+    """Sets a field unless ``value`` is None; what protobuf refuses becomes InvalidArgument."""
+    if value is None:
+        return
+    try:
+        setattr(message, name, value)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument.field(field, f"{value!r} does not fit ({error})") from error
+
+
+def _refuse_unknown(options: Mapping[str, object], kind: type) -> None:
+    known = _names(kind)
+    for name in options:
+        if name not in known:
+            raise InvalidArgument.field(name, f"there is no such option; known are {sorted(known)}")
+
+
+def _names(kind: type) -> frozenset[str]:
+    """All keys of a TypedDict, inherited ones included."""
+    keys = frozenset[str](kind.__optional_keys__ | kind.__required_keys__)  # type: ignore[attr-defined]
+    return keys
