@@ -1,0 +1,92 @@
+"""How this project compiles its kernels: one decorator, and a cache that cannot go stale.
+
+numba's on-disk cache notices a change in a kernel's own file only, not in the files
+of the kernels it calls or the tables it reads. So the cache lives in a folder named
+after the contents of all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import platformdirs
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.core import config as numba_config
+from numba.extending import intrinsic
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# A module whose text has one of these takes part in the cache's name.
+_MARKS = (b"@kernel", b"# compiled into kernels")
+
+
+@cache
+def cache_directory() -> Path:
+    """The folder of compiled kernels for exactly this version of their source.
+
+    Under `NUMBA_CACHE_DIR` where that is set, else under the user's cache folder.
+    """
+    digest = hashlib.sha256()
+    package = Path(__file__).resolve().parent.parent
+    for path in sorted(package.rglob("*.py")):
+        text = path.read_bytes()
+        if any(mark in text for mark in _MARKS):
+            digest.update(str(path.relative_to(package)).encode() + b"\0" + text)
+    base = os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("mltetris")
+    return Path(base) / "kernels" / digest.hexdigest()[:16]
+
+
+def kernel(function: F) -> F:
+    """Compile `function` to machine code that runs without the GIL, cached on disk.
+
+    It is compiled on its first call with arguments of given types, or loaded from
+    the cache. Division is numpy's: no exception on division by zero.
+    """
+    before = numba_config.CACHE_DIR  # type: ignore[attr-defined]
+    numba_config.CACHE_DIR = str(cache_directory())  # type: ignore[attr-defined]
+    try:
+        compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    finally:
+        # Other users of numba in this process keep their own place.
+        numba_config.CACHE_DIR = before  # type: ignore[attr-defined]
+    return cast(F, compiled)
+
+
+def _popcount(context: Any, bits: Any) -> Any:
+    """Number of ones in an int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.int64), generate
+
+
+def _leading_zeros(context: Any, bits: Any) -> Any:
+    """Number of zeros before an int64's highest one; 64 for 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
+def _trailing_zeros(context: Any, bits: Any) -> Any:
+    """Number of zeros after an int64's lowest one; 64 for 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
+# Callable from kernels only.
+popcount = cast(Callable[[int], int], intrinsic(_popcount))
+leading_zeros = cast(Callable[[int], int], intrinsic(_leading_zeros))
+trailing_zeros = cast(Callable[[int], int], intrinsic(_trailing_zeros))
