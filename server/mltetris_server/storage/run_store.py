@@ -1,0 +1,191 @@
+"""The files of runs: their checkpoints and their workers' logs, ``runs/ID/`` each.
+
+``runs/ID/best/000003/`` is the third version of the run's best checkpoint. A version is a folder of
+its own that nothing is ever written over: it counts from the moment its manifest stands, the newest
+whole one is the checkpoint, and the one before it is kept in case the newest is damaged.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
+from mltetris_api.v1 import run_pb2
+
+from mltetris_server import errors
+from mltetris_server.storage import checkpoints, durable, names
+from mltetris_server.storage.checkpoints import Checkpoint
+from mltetris_server.storage.manifest import Json
+
+_log = structlog.get_logger(__name__)
+
+_FOLDERS = {
+    run_pb2.CHECKPOINT_KIND_BEST: "best",
+    run_pb2.CHECKPOINT_KIND_LATEST: "latest",
+    run_pb2.CHECKPOINT_KIND_FINAL: "final",
+}
+_VERSION = re.compile(r"[0-9]{6,12}")
+_KEPT_VERSIONS = 2
+
+
+class RunStore:
+    """Keeps the files of runs in the folder ``root`` (``DataDir.runs``). One owner, one thread."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        with durable.writing(root):
+            root.mkdir(parents=True, exist_ok=True)
+            durable.remove_leftovers(root)
+
+    def folder(self, run_id: str) -> Path:
+        """The run's folder; made on first use by ``log_path`` and ``write``."""
+        return self._root / names.check_run_id(run_id)
+
+    def log_path(self, run_id: str) -> Path:
+        """Where the worker's output goes; the folder is there when this returns."""
+        folder = self.folder(run_id)
+        with durable.writing(folder):
+            folder.mkdir(exist_ok=True)
+        return folder / "worker.log"
+
+    def write(
+        self,
+        run_id: str,
+        kind: run_pb2.CheckpointKind.ValueType,
+        *,
+        model: Mapping[str, Json] | str,
+        files: Mapping[str, bytes],
+        placements: int,
+        evaluation: run_pb2.Evaluation | None = None,
+        command: str | None = None,
+    ) -> run_pb2.CheckpointInfo:
+        """Store a checkpoint in the place of the run's last one of that kind.
+
+        It is whole or absent whenever the process dies, and the one before stays readable. The
+        arguments are those of ``Checkpoint.create``. Raises InvalidArgument and Unavailable.
+        """
+        checkpoint = Checkpoint.create(
+            model=model,
+            files=files,
+            placements=placements,
+            evaluation=evaluation,
+            source=run_pb2.RunCheckpoint(run=run_id, kind=_default(kind)),
+            command=command,
+        )
+        return self._write(run_id, _default(kind), checkpoint)
+
+    def _write(
+        self, run_id: str, kind: run_pb2.CheckpointKind.ValueType, checkpoint: Checkpoint
+    ) -> run_pb2.CheckpointInfo:
+        parent = self.folder(run_id) / _FOLDERS[kind]
+        with durable.writing(parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            existing = _versions(parent)
+            number = int(existing[-1].name) + 1 if existing else 1
+            folder = parent / f"{number:06d}"
+            folder.mkdir()
+            try:
+                checkpoints.write(folder, checkpoint)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            durable.sync_folder(parent)
+            durable.sync_folder(parent.parent)
+            durable.sync_folder(self._root)
+            _prune(parent)
+        return _info(kind, checkpoint)
+
+    def read(self, run_id: str, kind: run_pb2.CheckpointKind.ValueType) -> Checkpoint:
+        """The run's checkpoint, every byte checked; BEST where ``kind`` is UNSPECIFIED.
+
+        A damaged one is passed over for the one before it, with a warning in the log. Raises
+        DataLoss where there are only damaged ones, NotFound where there is none.
+        """
+        kind = _default(kind)
+        damage: errors.DataLoss | None = None
+        for folder in reversed(_complete(self.folder(run_id) / _FOLDERS[kind])):
+            try:
+                return checkpoints.read(folder)
+            except errors.DataLoss as error:
+                _log.warning("checkpoint damaged", run=run_id, error=str(error))
+                damage = damage or error
+        raise damage or _none(run_id, kind)
+
+    def info(self, run_id: str) -> list[run_pb2.CheckpointInfo]:
+        """The checkpoints there are, BEST first; what their manifests say, weights unread."""
+        found = []
+        for kind, name in _FOLDERS.items():
+            for folder in reversed(_complete(self.folder(run_id) / name)):
+                try:
+                    manifest, data = checkpoints.read_manifest(folder)
+                except errors.DataLoss as error:
+                    _log.warning("checkpoint damaged", run=run_id, error=str(error))
+                    continue
+                found.append(_info(kind, Checkpoint(manifest, data, {})))
+                break
+        return found
+
+    def recover(self, run_ids: Iterable[str]) -> None:
+        """Remove what writes left that were killed. For runs that nobody is writing now."""
+        for run_id in run_ids:
+            for name in _FOLDERS.values():
+                parent = self.folder(run_id) / name
+                if parent.is_dir():
+                    with durable.writing(parent):
+                        _prune(parent)
+
+    def delete(self, run_id: str) -> None:
+        """Remove everything of the run; nothing happens where there is nothing."""
+        folder = self.folder(run_id)
+        if folder.exists():
+            with durable.writing(folder):
+                durable.remove_folder(folder)
+
+
+def _default(kind: run_pb2.CheckpointKind.ValueType) -> run_pb2.CheckpointKind.ValueType:
+    return kind or run_pb2.CHECKPOINT_KIND_BEST
+
+
+def _versions(parent: Path) -> list[Path]:
+    """Every version's folder, oldest first, the unfinished ones included."""
+    if not parent.is_dir():
+        return []
+    found = [path for path in parent.iterdir() if _VERSION.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def _complete(parent: Path) -> list[Path]:
+    return [folder for folder in _versions(parent) if checkpoints.is_complete(folder)]
+
+
+def _prune(parent: Path) -> None:
+    """Remove unfinished versions, and all whole ones but the newest two."""
+    kept = _complete(parent)[-_KEPT_VERSIONS:]
+    durable.remove_leftovers(parent)
+    for folder in _versions(parent):
+        if folder not in kept:
+            durable.remove_folder(folder)
+
+
+def _info(kind: run_pb2.CheckpointKind.ValueType, checkpoint: Checkpoint) -> run_pb2.CheckpointInfo:
+    manifest = checkpoint.manifest
+    time = Timestamp()
+    time.FromDatetime(manifest.create_time)
+    return run_pb2.CheckpointInfo(
+        kind=kind,
+        placements=manifest.placements,
+        evaluation=manifest.evaluation,
+        create_time=time,
+        size_bytes=checkpoint.size_bytes,
+    )
+
+
+def _none(run_id: str, kind: run_pb2.CheckpointKind.ValueType) -> errors.NotFound:
+    return errors.NotFound(
+        f"run {run_id} has no {_FOLDERS[kind]} checkpoint; "
+        "`best` comes with the first evaluation, `latest` after a while, `final` at the end"
+    )

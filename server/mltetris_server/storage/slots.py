@@ -1,0 +1,310 @@
+"""Slots: named models that stay until they are deleted, ``slots/NAME/`` each.
+
+A slot is a checkpoint's folder with a ``slot.json`` of what may change. It appears and disappears
+by one rename. One that is replaced is first set aside as ``.old-NAME``; where the process dies
+before the new one stands in its place, the old one comes back when the store is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+import structlog
+from mltetris_api.v1 import slot_pb2
+
+from mltetris_server import errors
+from mltetris_server.storage import (
+    bundle,
+    checkpoints,
+    durable,
+    names,
+    paging,
+    slot_record,
+)
+from mltetris_server.storage.checkpoints import Checkpoint
+from mltetris_server.storage.slot_record import SlotRecord
+
+_log = structlog.get_logger(__name__)
+
+DEFAULT_ACTIVE = "starter"
+"""The slot that is active where none was activated."""
+
+_ASIDE = ".old-"
+# With a dot, so that it cannot be the name of a slot.
+_ACTIVE_FILE = "active.json"
+
+_Key: TypeAlias = tuple[float, str]
+
+
+class SlotStore:
+    """Keeps slots in the folder ``root`` (``DataDir.slots``). One owner, one thread.
+
+    Methods raise InvalidArgument for a name no slot may have, NotFound for one that no slot has,
+    DataLoss where a file is damaged, and Unavailable where the disk refuses; a failed call changes
+    nothing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._warned: set[str] = set()
+        with durable.writing(root):
+            root.mkdir(parents=True, exist_ok=True)
+            self._recover()
+
+    def names(self) -> list[str]:
+        """The names of all slots, damaged ones included, in alphabetical order."""
+        return sorted(
+            path.name
+            for path in self._root.iterdir()
+            if names.is_slot_name(path.name) and path.is_dir()
+        )
+
+    def list_slots(self, order_by: str = "score") -> list[slot_pb2.Slot]:
+        """All slots, by "score" (best mean lines first), "name" or "create_time" (newest first).
+
+        A damaged slot is left out, with a warning in the log. Weights are not read.
+        """
+        order = _order(order_by)
+        active = self.active()
+        found = []
+        for name in self.names():
+            try:
+                found.append(self._message(name, active))
+            except errors.DataLoss as error:
+                if name not in self._warned:
+                    _log.warning("slot damaged", slot=name, error=str(error))
+                    self._warned.add(name)
+        return sorted(found, key=order)
+
+    def list_page(
+        self, order_by: str = "", page_size: int = 0, page_token: str = ""
+    ) -> tuple[list[slot_pb2.Slot], str]:
+        """A page of ``list_slots`` and the token of the next one, empty on the last."""
+        order_by = order_by or "score"
+        order = _order(order_by)
+        length = paging.page_length(page_size)
+        slots = self.list_slots(order_by)
+        if page_token:
+            number, name = paging.read_token(page_token, order_by, (float, str))
+            after = (float(number), str(name))
+            slots = [slot for slot in slots if order(slot) > after]
+        shown = slots[:length]
+        if len(slots) <= length:
+            return shown, ""
+        return shown, paging.make_token(order_by, list(order(shown[-1])))
+
+    def get(self, name: str) -> slot_pb2.Slot:
+        """One slot, every byte of it checked."""
+        folder = self._folder(name)
+        checkpoints.read(folder)
+        return self._message(name, self.active())
+
+    def read(self, name: str) -> Checkpoint:
+        """The slot's model, every byte of it checked."""
+        return checkpoints.read(self._folder(name))
+
+    def save(
+        self,
+        name: str,
+        checkpoint: Checkpoint,
+        *,
+        notes: str = "",
+        tags: Sequence[str] = (),
+        source_slot: str = "",
+        imported: bool = False,
+        overwrite: bool = False,
+    ) -> slot_pb2.Slot:
+        """Save a model under a name, fingerprint and all.
+
+        ``source_slot`` names the slot it is a copy of. Raises AlreadyExists where the name is
+        taken and ``overwrite`` is not given, or where a slot's name differs in case only.
+        """
+        names.check_slot_name(name)
+        record = SlotRecord.new(notes=notes, tags=tags, source_slot=source_slot, imported=imported)
+        self._check_free(name, overwrite=overwrite)
+        folder = self._root / name
+        with durable.writing(folder):
+            unfinished = durable.temporary_path(folder)
+            unfinished.mkdir()
+            try:
+                durable.write_durably(unfinished / slot_record.FILE_NAME, record.to_bytes())
+                checkpoints.write(unfinished, checkpoint)
+                self._put(unfinished, folder)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+        self._warned.discard(name)
+        return self._message(name, self.active())
+
+    def update(
+        self,
+        name: str,
+        *,
+        new_name: str | None = None,
+        notes: str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> slot_pb2.Slot:
+        """Change what is given. An active slot stays active under its new name."""
+        folder = self._folder(name)
+        manifest, _ = checkpoints.read_manifest(folder)
+        record = replace(slot_record.read(folder, manifest), update_time=datetime.now(UTC))
+        if notes is not None:
+            record = replace(record, notes=slot_record.check_notes(notes))
+        if tags is not None:
+            record = replace(record, tags=slot_record.check_tags(tags))
+        renamed = new_name is not None and new_name != name
+        if renamed:
+            assert new_name is not None
+            names.check_slot_name(new_name)
+            self._check_free(new_name, overwrite=False, but=name)
+        with durable.writing(folder):
+            durable.replace_file(folder / slot_record.FILE_NAME, record.to_bytes())
+            if renamed:
+                assert new_name is not None
+                self._rename(name, new_name)
+                name = new_name
+        return self._message(name, self.active())
+
+    def delete(self, name: str, *, force: bool = False) -> None:
+        """Remove a slot, damaged or not; the active one only with ``force``, else WrongState."""
+        folder = self._folder(name)
+        if name == self.active() and not force:
+            raise errors.WrongState(
+                f"slot {name} is the active one: activate another first, or delete it with force"
+            )
+        with durable.writing(folder):
+            durable.remove_folder(folder)
+        self._warned.discard(name)
+
+    def activate(self, name: str) -> slot_pb2.Slot:
+        """Make a whole slot the one that is used where none is named."""
+        checkpoints.read(self._folder(name))
+        with durable.writing(self._root / _ACTIVE_FILE):
+            self._write_active([name])
+        return self._message(name, name)
+
+    def active(self) -> str | None:
+        """The name of the active slot; "starter" where none was activated; None without slots."""
+        existing = set(self.names())
+        return next((name for name in self._candidates() if name in existing), None)
+
+    def to_bundle(self, name: str, *, weights_only: bool = False) -> bytes:
+        """The slot as one zip; the same slot gives the same bytes.
+
+        ``weights_only`` leaves out what only a training needs (and so changes the fingerprint).
+        """
+        checkpoint = self.read(name)
+        return bundle.pack(checkpoint.weights_only() if weights_only else checkpoint)
+
+    def from_bundle(self, name: str, data: bytes, *, overwrite: bool = False) -> slot_pb2.Slot:
+        """Save the model in a bundle under a name; its fingerprint stays what it was.
+
+        Raises InvalidArgument where ``data`` is no bundle, DataLoss where it is a damaged one.
+        """
+        names.check_slot_name(name)
+        self._check_free(name, overwrite=overwrite)
+        return self.save(name, bundle.unpack(data), imported=True, overwrite=overwrite)
+
+    def _folder(self, name: str) -> Path:
+        """The folder of a slot that exists under exactly this name, also where case is ignored."""
+        names.check_slot_name(name)
+        if name not in self.names():
+            raise errors.NotFound(f"there is no slot {name}")
+        return self._root / name
+
+    def _message(self, name: str, active: str | None) -> slot_pb2.Slot:
+        folder = self._root / name
+        manifest, manifest_bytes = checkpoints.read_manifest(folder)
+        return slot_record.slot_message(
+            name,
+            active=name == active,
+            manifest=manifest,
+            manifest_bytes=manifest_bytes,
+            record=slot_record.read(folder, manifest),
+        )
+
+    def _check_free(self, name: str, *, overwrite: bool, but: str | None = None) -> None:
+        """Raise AlreadyExists where the name, or one that Windows takes for it, is taken."""
+        existing = [other for other in self.names() if other != but]
+        if name in existing and not overwrite:
+            raise errors.AlreadyExists(
+                f"there is a slot {name} already; choose another name or overwrite it"
+            )
+        if other := names.same_but_for_case(name, existing):
+            raise errors.AlreadyExists(
+                f"there is a slot {other} already, and not every system tells it from {name}"
+            )
+
+    def _put(self, unfinished: Path, folder: Path) -> None:
+        """Put a finished folder in its place; what stood there is kept until it stands."""
+        if not folder.exists():
+            durable.rename(unfinished, folder)
+            return
+        aside = self._root / f"{_ASIDE}{folder.name}"
+        durable.rename(folder, aside)
+        try:
+            durable.rename(unfinished, folder)
+        except BaseException:
+            durable.rename(aside, folder)
+            raise
+        durable.remove_folder(aside)
+
+    def _rename(self, name: str, new_name: str) -> None:
+        if self.active() == name:
+            # Before the rename the first of these names no slot, after it the second does not:
+            # the slot is active at every instant.
+            self._write_active([new_name, name])
+            durable.rename(self._root / name, self._root / new_name)
+            self._write_active([new_name])
+        else:
+            durable.rename(self._root / name, self._root / new_name)
+
+    def _candidates(self) -> list[str]:
+        """Names for the active slot; the first that is there is it."""
+        path = self._root / _ACTIVE_FILE
+        if not path.exists():
+            return [DEFAULT_ACTIVE]
+        try:
+            candidates = json.loads(checkpoints.read_file(path, 1 << 16))["active"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            candidates = None
+        if not isinstance(candidates, list) or not all(isinstance(c, str) for c in candidates):
+            raise errors.DataLoss(f"{path} is damaged; activate a slot to write it anew")
+        return [*candidates, DEFAULT_ACTIVE]
+
+    def _write_active(self, candidates: Sequence[str]) -> None:
+        data = json.dumps({"active": candidates}).encode() + b"\n"
+        durable.replace_file(self._root / _ACTIVE_FILE, data)
+
+    def _recover(self) -> None:
+        """Finish or take back what a killed process left. Only on opening."""
+        for aside in self._root.glob(f"{_ASIDE}*"):
+            folder = self._root / aside.name.removeprefix(_ASIDE)
+            if folder.exists():
+                durable.remove_folder(aside)
+            else:
+                durable.rename(aside, folder)
+                _log.warning("slot restored after an interrupted overwrite", slot=folder.name)
+        durable.remove_leftovers(self._root)
+
+
+def _order(order_by: str) -> Callable[[slot_pb2.Slot], _Key]:
+    """The sort key of a slot; ties are broken by name, so that it is unique."""
+    if order_by in ("", "score"):
+        return _by_score
+    if order_by == "name":
+        return lambda slot: (0.0, slot.name)
+    if order_by == "create_time":
+        return lambda slot: (-slot.create_time.ToNanoseconds() / 1e9, slot.name)
+    raise errors.InvalidArgument.field("order_by", 'one of "score", "name" and "create_time"')
+
+
+def _by_score(slot: slot_pb2.Slot) -> _Key:
+    # Never evaluated: behind every score, also behind 0.
+    return (-slot.evaluation.mean_lines if slot.HasField("evaluation") else 1.0, slot.name)
