@@ -7,6 +7,7 @@ and every tensor's place. Nothing is ever unpacked to a path that the zip names.
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 
@@ -19,6 +20,17 @@ from mltetris_server.storage.manifest import FileEntry, ManifestError
 MAX_BUNDLE_BYTES = manifests.MAX_CHECKPOINT_BYTES
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
+# What zipfile raises for bytes that are no zip, or not any more: BadZipFile is only one of them.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 _FIELD = "bundle"
 
 
@@ -62,7 +74,7 @@ def unpack(data: bytes) -> Checkpoint:
             }
     except ManifestError as error:
         raise errors.InvalidArgument.field(_FIELD, f"{manifests.FILE_NAME}: {error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except _BROKEN as error:
         raise errors.DataLoss(f"the bundle is damaged or no zip: {error}") from None
     for name, entry in manifest.files.items():
         if FileEntry.of(contents[name]) != entry:
@@ -114,11 +126,8 @@ def _compare(members: dict[str, zipfile.ZipInfo], manifest: manifests.Manifest) 
 
 def _content(bundle: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
     """The member's bytes; never more than ``limit`` are unpacked, whatever the zip promises."""
-    try:
-        with bundle.open(member) as stream:
-            data = stream.read(limit + 1)
-    except (NotImplementedError, RuntimeError, ValueError) as error:
-        raise zipfile.BadZipFile(str(error)) from None
+    with bundle.open(member) as stream:
+        data = stream.read(limit + 1)
     if len(data) > limit:
         raise errors.InvalidArgument.field(
             _FIELD, f"{member.filename} is larger than {limit} bytes"

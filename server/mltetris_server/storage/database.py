@@ -18,12 +18,31 @@ _BUSY_SECONDS = 5
 # SQLite's primary result codes for a file whose content is wrong: https://sqlite.org/rescode.html
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "; another program has it open and is writing",
+    sqlite3.SQLITE_FULL: "; free some space",
+    sqlite3.SQLITE_READONLY: "; check its permissions",
+    sqlite3.SQLITE_CANTOPEN: "; check its folder's permissions",
+}
+
 
 def open_engine(path: Path) -> Engine:
     """An engine on the migrated database at ``path``.
 
     It has one connection: callers of other threads wait their turn.
     """
+    with translated(path):
+        # Without foreign keys: SQLite changes a table by copying and dropping the old one, and
+        # dropping a referenced table would delete the rows that refer to it.
+        unmigrated = _engine(path, foreign_keys=False)
+        try:
+            migrate(unmigrated)
+        finally:
+            unmigrated.dispose()
+    return _engine(path, foreign_keys=True)
+
+
+def _engine(path: Path, *, foreign_keys: bool) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=QueuePool,
@@ -31,14 +50,12 @@ def open_engine(path: Path) -> Engine:
         max_overflow=0,
         connect_args={"timeout": _BUSY_SECONDS},
     )
-    event.listen(engine, "connect", _configure)
+
+    def configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        _configure(connection, foreign_keys=foreign_keys)
+
+    event.listen(engine, "connect", configure)
     event.listen(engine, "begin", _begin)
-    try:
-        with translated(path):
-            migrate(engine)
-    except BaseException:
-        engine.dispose()
-        raise
     return engine
 
 
@@ -47,8 +64,9 @@ def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's word for damage into DataLoss and for a refusing disk into Unavailable."""
     try:
         yield
-    except DatabaseError as error:
-        original = error.orig
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        # SQLAlchemy wraps the errors of statements, but not those of its "connect" event.
+        original = error.orig if isinstance(error, DatabaseError) else error
         if not isinstance(original, sqlite3.Error):
             raise
         code = getattr(original, "sqlite_errorcode", 0) & 0xFF
@@ -58,13 +76,12 @@ def translated(path: Path) -> Iterator[None]:
                 "to begin a new history; slots are not in it"
             ) from error
         if isinstance(original, sqlite3.OperationalError):
-            raise errors.Unavailable(
-                f"cannot write {path}: {original}; free some space or check the permissions"
-            ) from error
+            advice = _ADVICE.get(code, "")
+            raise errors.Unavailable(f"cannot use {path}: {original}{advice}") from error
         raise
 
 
-def _configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+def _configure(connection: sqlite3.Connection, *, foreign_keys: bool) -> None:
     # sqlite3 would begin transactions by itself, but not before DDL and reads; _begin does it.
     connection.isolation_level = None
     cursor = connection.cursor()
@@ -72,7 +89,7 @@ def _configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         cursor.execute("PRAGMA journal_mode = WAL")
         # FULL: what was acknowledged survives a power cut, not only a crash.
         cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA foreign_keys = {foreign_keys:d}")
         cursor.execute("PRAGMA cache_size = -8192")
         cursor.execute("PRAGMA journal_size_limit = 16777216")
     finally:

@@ -34,10 +34,12 @@ class DataDir:
     def open(cls, path: Path) -> DataDir:
         """Take the directory, made where it is missing.
 
-        Raises DataDirInUse where another process has it, and Unavailable where it cannot be
-        made or written.
+        Raises DataDirInUse where another process has it, InvalidArgument where ``path`` is a
+        file, and Unavailable where it cannot be made or written.
         """
         root = path.expanduser().absolute()
+        if root.exists() and not root.is_dir():
+            raise errors.InvalidArgument.field("data-dir", f"{root} is no directory")
         with durable.writing(root):
             root.mkdir(parents=True, exist_ok=True)
             # fallback_to_soft: a lock that outlives its process would lock people out after a

@@ -7,6 +7,7 @@ it, flush the folder. Windows cannot flush a folder and refuses to rename what a
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -16,12 +17,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
+
 from mltetris_server import errors
+
+_log = structlog.get_logger(__name__)
 
 TEMPORARY = ".tmp-"
 """What every unfinished file and folder begins with; safe to remove when nobody is writing."""
 
 _RENAME_PATIENCE = 2.0  # seconds; scanners let go of a file within a fraction of that
+
+
+_ADVICE = {
+    errno.ENOSPC: "; free some space",
+    errno.EDQUOT: "; free some space",
+    errno.EACCES: "; check its permissions",
+    errno.EPERM: "; check its permissions",
+    errno.EROFS: "; choose a place that can be written",
+}
 
 
 @contextmanager
@@ -31,9 +45,8 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise errors.Unavailable(
-            f"cannot write {path}: {reason}; free some space or check the permissions"
-        ) from error
+        advice = _ADVICE.get(error.errno or 0, "")
+        raise errors.Unavailable(f"cannot write {path}: {reason}{advice}") from error
 
 
 def temporary_path(beside: Path) -> Path:
@@ -71,16 +84,28 @@ def remove_folder(path: Path) -> None:
     """Remove a folder at once: it is renamed out of sight first, so that no half of it remains."""
     doomed = temporary_path(path)
     rename(path, doomed)
-    shutil.rmtree(doomed)
+    discard(doomed)
+
+
+def discard(path: Path) -> None:
+    """Remove a folder or file that counts for nothing any more, if the system lets go of it.
+
+    What it holds on to (Windows does while somebody reads) is said in the log and no failure: the
+    work was done before, and the next ``remove_leftovers`` tries again.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except OSError as error:
+        _log.warning("leftover stays for now", path=str(path), error=str(error))
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed writes left in ``folder``. Only for the one owner, while it is idle."""
     for path in folder.glob(f"{TEMPORARY}*"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        discard(path)
 
 
 def sync_folder(path: Path) -> None:

@@ -97,7 +97,7 @@ class History:
                         state=run.state,
                         reason=run.reason,
                         request_id=request_id or None,
-                        create_time_us=_microseconds(run.create_time.ToDatetime(UTC)),
+                        create_time_us=run.create_time.ToMicroseconds(),
                         secret_hash=secret_hash,
                         worker_pid=0,
                         last_event=0,
@@ -321,7 +321,7 @@ def _add_state_change(connection: Connection, number: int, run: run_pb2.Run) -> 
     connection.execute(
         insert(state_changes).values(
             run_number=number,
-            time_us=_microseconds(datetime.now(UTC)),
+            time_us=(datetime.now(UTC) - _EPOCH) // _MICROSECOND,
             state=run.state,
             reason=run.reason,
         )
@@ -335,7 +335,7 @@ def _add_points(
         {
             "run_number": number,
             "sequence": point.sequence,
-            "time_us": _microseconds(point.time.ToDatetime(UTC)),
+            "time_us": point.time.ToMicroseconds(),
             "placements": point.placements,
             "point": point.SerializeToString(),
         }
@@ -358,7 +358,7 @@ def _add_episodes(connection: Connection, number: int, events: Sequence[WorkerEv
             "run_number": number,
             "view": episode.view,
             "lines": episode.lines,
-            "end_time_us": _microseconds(episode.end_time.ToDatetime(UTC)),
+            "end_time_us": episode.end_time.ToMicroseconds(),
             "episode": episode.SerializeToString(),
         }
         for event in events
@@ -366,7 +366,3 @@ def _add_episodes(connection: Connection, number: int, events: Sequence[WorkerEv
     ]
     if rows:
         connection.execute(insert(episodes), rows)
-
-
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // _MICROSECOND

@@ -21,6 +21,8 @@ SCRIPTS = Path(__file__).parent / "migrations"
 def migrate(engine: Engine, *, scripts: Path = SCRIPTS, newest: str = NEWEST) -> None:
     """Migrate the database to ``newest``, in one transaction: all of it or nothing.
 
+    The engine must not enforce foreign keys, for a table is changed by replacing it.
+
     Raises WrongState where a newer mlTetris made it; its own errors pass through.
     """
     with engine.begin() as connection:
@@ -28,6 +30,8 @@ def migrate(engine: Engine, *, scripts: Path = SCRIPTS, newest: str = NEWEST) ->
         if revision == newest:
             return
         _upgrade(connection, scripts, newest, revision)
+        if connection.execute(text("PRAGMA foreign_key_check")).first() is not None:
+            raise RuntimeError(f"migrating from schema {revision} left rows that refer to nothing")
 
 
 def _revision(connection: Connection) -> str | None:

@@ -8,7 +8,6 @@ whole one is the checkpoint, and the one before it is kept in case the newest is
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from mltetris_api.v1 import run_pb2
 
 from mltetris_server import errors
 from mltetris_server.storage import checkpoints, durable, names
+from mltetris_server.storage import manifest as manifests
 from mltetris_server.storage.checkpoints import Checkpoint
 from mltetris_server.storage.manifest import Json
 
@@ -83,20 +83,20 @@ class RunStore:
     ) -> run_pb2.CheckpointInfo:
         parent = self.folder(run_id) / _FOLDERS[kind]
         with durable.writing(parent):
-            parent.mkdir(parents=True, exist_ok=True)
             existing = _versions(parent)
             number = int(existing[-1].name) + 1 if existing else 1
             folder = parent / f"{number:06d}"
-            folder.mkdir()
+            folder.mkdir(parents=True)
             try:
                 checkpoints.write(folder, checkpoint)
             except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
+                durable.discard(folder)
                 raise
             durable.sync_folder(parent)
-            durable.sync_folder(parent.parent)
-            durable.sync_folder(self._root)
-            _prune(parent)
+            if not existing:
+                durable.sync_folder(parent.parent)
+                durable.sync_folder(self._root)
+        _prune(parent)
         return _info(kind, checkpoint)
 
     def read(self, run_id: str, kind: run_pb2.CheckpointKind.ValueType) -> Checkpoint:
@@ -134,9 +134,7 @@ class RunStore:
         for run_id in run_ids:
             for name in _FOLDERS.values():
                 parent = self.folder(run_id) / name
-                if parent.is_dir():
-                    with durable.writing(parent):
-                        _prune(parent)
+                _prune(parent)
 
     def delete(self, run_id: str) -> None:
         """Remove everything of the run; nothing happens where there is nothing."""
@@ -165,10 +163,11 @@ def _complete(parent: Path) -> list[Path]:
 def _prune(parent: Path) -> None:
     """Remove unfinished versions, and all whole ones but the newest two."""
     kept = _complete(parent)[-_KEPT_VERSIONS:]
-    durable.remove_leftovers(parent)
     for folder in _versions(parent):
         if folder not in kept:
-            durable.remove_folder(folder)
+            # The manifest first: from then on the version does not count, however much is left.
+            (folder / manifests.FILE_NAME).unlink(missing_ok=True)
+            durable.discard(folder)
 
 
 def _info(kind: run_pb2.CheckpointKind.ValueType, checkpoint: Checkpoint) -> run_pb2.CheckpointInfo:

@@ -8,7 +8,6 @@ before the new one stands in its place, the old one comes back when the store is
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -137,7 +136,7 @@ class SlotStore:
                 checkpoints.write(unfinished, checkpoint)
                 self._put(unfinished, folder)
             except BaseException:
-                shutil.rmtree(unfinished, ignore_errors=True)
+                durable.discard(unfinished)
                 raise
         self._warned.discard(name)
         return self._message(name, self.active())
@@ -247,6 +246,8 @@ class SlotStore:
             durable.rename(unfinished, folder)
             return
         aside = self._root / f"{_ASIDE}{folder.name}"
+        if aside.exists():
+            durable.remove_folder(aside)
         durable.rename(folder, aside)
         try:
             durable.rename(unfinished, folder)
