@@ -78,5 +78,13 @@ class Unavailable(DomainError):
     """Not now, try again: the server is going away or a worker did not answer (UNAVAILABLE)."""
 
 
+class Unauthenticated(DomainError):
+    """A worker's run or secret is not one this server knows (UNAUTHENTICATED)."""
+
+
+class PermissionDenied(DomainError):
+    """The caller is known, but this is not for it (PERMISSION_DENIED)."""
+
+
 class DataDirInUse(DomainError):
     """Another process owns the data directory; the message says which and what to do."""

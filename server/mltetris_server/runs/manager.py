@@ -1,0 +1,328 @@
+"""All runs of a server: who may go, who waits, and where each is found."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Final
+
+import structlog
+from mltetris_api.v1 import run_pb2, trainer_pb2
+from mltetris_api.v1.run_pb2 import RunReason
+
+from mltetris_server.errors import NotFound, Unavailable, WrongState
+from mltetris_server.runs import control, metrics, specs, states
+from mltetris_server.runs.boards import DEFAULT_FPS
+from mltetris_server.runs.events import RunEvents
+from mltetris_server.runs.launchers import Launcher
+from mltetris_server.runs.models import Models
+from mltetris_server.runs.queue import RunQueue
+from mltetris_server.runs.run import LiveRun, Surroundings
+from mltetris_server.runs.settings import RunSettings
+from mltetris_server.runs.threads import Thread
+from mltetris_server.storage.history import History
+
+_log = structlog.get_logger(__name__)
+
+_ID_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+_WATCHED_RUNS: Final = 1000
+"""Most runs that WatchRuns begins with."""
+_MOST_PAGE: Final = 400
+"""Runs a page at most, so that a page stays below gRPC's usual 4 MiB."""
+
+
+class RunManager:
+    """Starts, finds, steers and shows runs.
+
+    Args:
+        disk: the one thread that touches `history`.
+        address: where workers dial back.
+    """
+
+    def __init__(
+        self,
+        *,
+        history: History,
+        disk: Thread,
+        models: Models,
+        launcher: Launcher,
+        settings: RunSettings,
+        address: str,
+    ) -> None:
+        self.events = RunEvents()
+        self._history = history
+        self._disk = disk
+        self._models = models
+        self._settings = settings
+        self._around = Surroundings(
+            history=history,
+            disk=disk,
+            events=self.events,
+            launcher=launcher,
+            settings=settings,
+            address=address,
+            on_final=self._on_final,
+        )
+        self._runs: dict[str, LiveRun] = {}
+        self._queue = RunQueue()
+        self._starting = asyncio.Lock()
+        self._pumping = asyncio.Lock()
+        self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- beginning and end
+
+    async def open(self) -> None:
+        """Takes up what a former server process left: queued runs wait again, others have the
+        grace period for their workers to come back."""
+        unfinished = await self._disk(self._history.unfinished_runs)
+        await self._models.disk(self._models.runs.recover, [run.id for run in unfinished])
+        for run in unfinished:
+            record = await self._disk(self._history.worker, run.id)
+            live = LiveRun(
+                run,
+                self._around,
+                last_event=record.last_event,
+                secret_hash=record.secret_hash,
+            )
+            self._runs[run.id] = live
+            if run.state == states.QUEUED:
+                self._queue.add(live)
+            else:
+                await live.restore(record.pid)
+        await self._pump()
+
+    async def close(self) -> None:
+        """Ends every live run with its last checkpoint kept. QUEUED runs wait for the next server.
+
+        Afterwards no worker process is left.
+        """
+        self._closing = True
+        live = [run for run in self._runs.values() if run.state != states.QUEUED]
+        reason = RunReason.RUN_REASON_SERVER_SHUTDOWN
+        await asyncio.gather(*(run.stop(reason) for run in live))
+        ended = await asyncio.gather(*(run.ended_within(self._settings.shutdown_s) for run in live))
+        for run, in_time in zip(live, ended, strict=True):
+            if not in_time:
+                _log.warning("a worker did not stop in time", run=run.id)
+                await run.abandon(reason)
+        try:
+            async with asyncio.timeout(0.5):
+                await asyncio.gather(*(run.gone.wait() for run in live))
+        except TimeoutError:
+            for run in live:
+                run.kill()
+
+    # --- finding
+
+    def live(self, run_id: str) -> LiveRun | None:
+        """Returns the run, unless it is final and its worker gone."""
+        return self._runs.get(run_id)
+
+    @property
+    def live_count(self) -> int:
+        """Runs that take one of the places."""
+        return sum(run.state in states.LIVE for run in self._runs.values())
+
+    @property
+    def queued_count(self) -> int:
+        """Runs that wait."""
+        return len(self._queue)
+
+    async def get(self, run_id: str) -> run_pb2.Run:
+        """Returns the run as it is now. Raises NotFound."""
+        live = self._runs.get(run_id)
+        if live is not None:
+            return live.snapshot()
+        run = await self._disk(self._history.get_run, run_id)
+        if run is None:
+            raise NotFound(f"there is no run {run_id}: ListRuns knows all there are")
+        return run
+
+    async def list(self, request: trainer_pb2.ListRunsRequest) -> tuple[Sequence[run_pb2.Run], str]:
+        """Returns a page of runs, newest first, and the token of the next page."""
+        return await self._disk(
+            self._history.list_runs,
+            list(request.kinds),
+            list(request.states),
+            min(request.page_size, _MOST_PAGE),
+            request.page_token,
+        )
+
+    # --- steering
+
+    async def start(self, request: trainer_pb2.StartRunRequest) -> run_pb2.Run:
+        """Starts or queues a run; of a `request_id` known already, returns that run."""
+        async with self._starting:
+            if request.request_id:
+                known = await self._disk(self._history.find_by_request_id, request.request_id)
+                if known is not None:
+                    return await self.get(known.id)
+            if self._closing:
+                raise Unavailable("the server is shutting down: it starts nothing any more")
+            specs.check(request)
+            slots: Sequence[str] = ()
+            if request.HasField("training"):
+                await self._models.check_training(request.training)
+            else:
+                slots = await self._models.demo_slots(request.demo)
+            run = specs.make_run(request, await self._new_id(request), slots)
+            run.queue_position = len(self._queue) + 1
+            run.revision = 1
+            await self._disk(self._history.create_run, run, request_id=request.request_id)
+            live = LiveRun(run, self._around)
+            self._runs[run.id] = live
+            self._queue.add(live)
+            self.events.run_changed(run)
+        _log.info("run created", run=run.id)
+        await self._pump()
+        return live.snapshot()
+
+    async def _new_id(self, request: trainer_pb2.StartRunRequest) -> str:
+        prefix = "train" if request.HasField("training") else "demo"
+        while True:
+            run_id = prefix + "-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(6))
+            if await self._disk(self._history.get_run, run_id) is None:
+                return run_id
+
+    async def command(
+        self, run_id: str, done: str, function: Callable[[LiveRun], Awaitable[run_pb2.Run]]
+    ) -> run_pb2.Run:
+        """Returns what `function` makes of the live run.
+
+        Args:
+            done: what is to be done to it, as a participle, for the answer where it is final.
+
+        Raises:
+            NotFound: there is no such run.
+            WrongState: it is final.
+        """
+        live = self._runs.get(run_id)
+        if live is None:
+            raise control.refuse_final(await self.get(run_id), done)
+        return await function(live)
+
+    async def stop(self, run_id: str) -> run_pb2.Run:
+        """Ends a run and returns it when it is final; a final one stays as it is."""
+        live = self._runs.get(run_id)
+        if live is None:
+            return await self.get(run_id)
+        return await control.stop(live, self._settings.stop_s + self._settings.leave_s)
+
+    async def update(self, request: trainer_pb2.UpdateRunRequest) -> run_pb2.Run:
+        """Changes a run; of a final one only its name."""
+        paths = list(request.update_mask.paths)
+        live = self._runs.get(request.run)
+        if live is not None:
+            return await control.update(live, request.update, paths)
+        await self.get(request.run)
+        run = await self._disk(self._rename, request.run, request.update, paths)
+        self.events.run_changed(run)
+        return run
+
+    def _rename(
+        self, run_id: str, update: trainer_pb2.RunUpdate, paths: Sequence[str]
+    ) -> run_pb2.Run:
+        """Renames a final run; on the history's thread, so that nobody comes in between."""
+        run = self._history.get_run(run_id)
+        if run is None:
+            raise NotFound(f"there is no run {run_id}")
+        control.check_update(run, update, paths)
+        run.display_name = update.display_name or specs.display_name(run)
+        run.revision += 1
+        self._history.save_run(run)
+        return run
+
+    async def delete(self, run_id: str) -> None:
+        """Removes a final run with its history and its checkpoints."""
+        live = self._runs.get(run_id)
+        if live is not None:
+            if live.state not in states.FINAL:
+                raise WrongState(f"run {run_id} is {states.name(live.state)}: stop it first")
+            await live.gone.wait()
+        else:
+            await self.get(run_id)
+        await self._disk(self._history.delete_run, run_id)
+        await self._models.disk(self._models.runs.delete, run_id)
+        self.events.run_deleted(run_id)
+
+    # --- watching
+
+    async def watch_runs(self, run_id: str) -> AsyncGenerator[bytes, None]:
+        """Yields serialized WatchRunsResponses: of one run, or of all for an empty id."""
+        if run_id:
+            await self.get(run_id)
+
+        async def present() -> Sequence[run_pb2.Run]:
+            if run_id:
+                return [await self.get(run_id)]
+            runs, _ = await self._disk(self._history.list_runs, (), (), _WATCHED_RUNS, "")
+            return runs
+
+        async with contextlib.aclosing(self.events.watch(run_id, present)) as events:
+            async for event in events:
+                yield event
+
+    async def stream_metrics(
+        self, run_id: str, after: int
+    ) -> AsyncGenerator[trainer_pb2.StreamMetricsResponse, None]:
+        """Yields a run's metric points beyond `after`, until it is final."""
+
+        async def read_history(after: int, limit: int) -> Sequence[run_pb2.MetricPoint]:
+            return await self._disk(self._history.points, run_id, after, limit)
+
+        live = self._runs.get(run_id)
+        if live is None:
+            await self.get(run_id)
+            stream = metrics.replay(after, read_history)
+        else:
+            stream = live.metrics.follow(after, read_history)
+        async with contextlib.aclosing(stream) as responses:
+            async for response in responses:
+                yield response
+
+    async def stream_board(
+        self, run_id: str, max_fps: float, include_values: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """Yields serialized StreamBoardResponses, the newest frames, until the run is final."""
+        live = self._runs.get(run_id)
+        if live is None:
+            await self.get(run_id)
+            return
+        boards = live.boards.watch(max_fps=max_fps or DEFAULT_FPS, include_values=include_values)
+        async with contextlib.aclosing(boards) as responses:
+            async for response in responses:
+                yield response
+
+    # --- scheduling
+
+    async def _pump(self) -> None:
+        """Launches waiting runs while there are places."""
+        async with self._pumping:
+            while not self._closing and self.live_count < self._settings.max_runs:
+                live = self._queue.first()
+                if live is None:
+                    return
+                await live.launch()
+                self._queue.remove(live)
+                await self._queue.renumber()
+
+    def _on_final(self, live: LiveRun) -> None:
+        task = asyncio.ensure_future(self._after(live))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_report_fault)
+
+    async def _after(self, live: LiveRun) -> None:
+        self._queue.remove(live)
+        await self._queue.renumber()
+        await self._pump()
+        await live.gone.wait()
+        del self._runs[live.id]
+
+
+def _report_fault(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("making room for the next run failed", exc_info=error)

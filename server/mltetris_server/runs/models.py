@@ -1,0 +1,112 @@
+"""Models on the server's disk, slots and runs' checkpoints, for those who are not to block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mltetris_api.v1 import run_pb2, slot_pb2, trainer_pb2
+from mltetris_api.worker.v1 import worker_pb2
+
+from mltetris_server.errors import WrongState
+from mltetris_server.runs.specs import ModelFacts, check_model
+from mltetris_server.runs.threads import Thread
+from mltetris_server.storage.checkpoints import Checkpoint
+from mltetris_server.storage.run_store import RunStore
+from mltetris_server.storage.slots import SlotStore
+
+
+class Models:
+    """Slots and checkpoints. Everything happens in order on the one thread `disk`."""
+
+    def __init__(self, slots: SlotStore, runs: RunStore, disk: Thread) -> None:
+        self.slots = slots
+        self.runs = runs
+        self.disk = disk
+
+    async def active(self) -> str:
+        """Returns the name of the active slot; empty: none."""
+        return await self.disk(self.slots.active) or ""
+
+    async def check_training(self, spec: run_pb2.TrainingSpec) -> None:
+        """Raises NotFound, DataLoss or InvalidArgument unless `spec` can start from its source."""
+        source = spec.WhichOneof("start_from")
+        if source == "slot":
+            checkpoint = await self.disk(self.slots.read, spec.slot)
+            facts = _facts(f"slot {spec.slot}", checkpoint)
+        elif source == "checkpoint":
+            checkpoint = await self.disk(self.runs.read, spec.checkpoint.run, spec.checkpoint.kind)
+            facts = _facts(_describe(spec.checkpoint), checkpoint)
+        else:
+            return
+        check_model(spec, f"training.{source}", facts)
+
+    async def demo_slots(self, spec: run_pb2.DemoSpec) -> list[str]:
+        """Returns the slots that play in `spec`: those it names, else the active one.
+
+        Raises:
+            WrongState: none is named and none is active.
+            NotFound, DataLoss, InvalidArgument: a slot is missing, damaged or cannot play.
+        """
+        slots = list(spec.slots)
+        if not slots:
+            active = await self.active()
+            if not active:
+                raise WrongState("there is no active slot: name one, or save and activate one")
+            slots = [active]
+        for i, slot in enumerate(slots):
+            checkpoint = await self.disk(self.slots.read, slot)
+            path = f"demo.slots[{i}]" if spec.slots else "demo.game.width"
+            check_model(spec, path, _facts(f"slot {slot}", checkpoint))
+        return slots
+
+    async def read(self, request: worker_pb2.GetCheckpointRequest) -> Checkpoint:
+        """Returns the model that `request` names, every byte checked."""
+        if request.HasField("slot"):
+            return await self.disk(self.slots.read, request.slot)
+        return await self.disk(self.runs.read, request.checkpoint.run, request.checkpoint.kind)
+
+    async def write(
+        self, run: str, header: worker_pb2.CheckpointHeader, files: Mapping[str, bytes]
+    ) -> run_pb2.CheckpointInfo:
+        """Stores a checkpoint of `run`, whole or not at all."""
+        return await self.disk(
+            self.runs.write,
+            run,
+            header.kind,
+            model=header.model_json,
+            files=files,
+            placements=header.placements,
+            evaluation=header.evaluation if header.HasField("evaluation") else None,
+        )
+
+    async def save_slot(self, request: trainer_pb2.SaveSlotRequest) -> slot_pb2.Slot:
+        """Saves the model that `request` names as a slot."""
+        return await self.disk(self._save_slot, request)
+
+    def _save_slot(self, request: trainer_pb2.SaveSlotRequest) -> slot_pb2.Slot:
+        if request.HasField("slot"):
+            checkpoint = self.slots.read(request.slot)
+        else:
+            checkpoint = self.runs.read(request.checkpoint.run, request.checkpoint.kind)
+        return self.slots.save(
+            request.name,
+            checkpoint,
+            notes=request.notes,
+            tags=_unrepeated(request.tags),
+            source_slot=request.slot,
+            overwrite=request.overwrite,
+        )
+
+
+def _unrepeated(tags: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(tags))
+
+
+def _facts(name: str, checkpoint: Checkpoint) -> ModelFacts:
+    manifest = checkpoint.manifest
+    return ModelFacts(name, manifest.algorithm, manifest.features, manifest.game)
+
+
+def _describe(checkpoint: run_pb2.RunCheckpoint) -> str:
+    kind = run_pb2.CheckpointKind.Name(checkpoint.kind or run_pb2.CHECKPOINT_KIND_BEST)
+    return f"run {checkpoint.run}'s {kind.rsplit('_', 1)[1].lower()} checkpoint"

@@ -1,0 +1,168 @@
+"""What a worker's events make of its run: pure, without time, disk or network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from mltetris_api.v1 import run_pb2
+from mltetris_api.v1.run_pb2 import RunReason
+from mltetris_api.worker.v1 import worker_pb2
+
+from mltetris_server.runs import states
+from mltetris_server.runs.commands import Commands
+from mltetris_server.storage.history import WorkerEvent
+
+_FINISHED_AS = {
+    RunReason.RUN_REASON_GOAL_REACHED: states.SUCCEEDED,
+    RunReason.RUN_REASON_BUDGET_SPENT: states.SUCCEEDED,
+    RunReason.RUN_REASON_STOPPED_BY_CALLER: states.STOPPED,
+    RunReason.RUN_REASON_WORKER_ERROR: states.FAILED,
+}
+
+_WORKER_STATES = {
+    worker_pb2.WORKER_STATE_RUNNING: states.RUNNING,
+    worker_pb2.WORKER_STATE_PAUSED: states.PAUSED,
+}
+
+
+@dataclass
+class Outcome:
+    """What a batch of events adds up to."""
+
+    run: run_pb2.Run
+    """The run afterwards."""
+    events: list[WorkerEvent] = field(default_factory=list)
+    """What of them is to be stored."""
+    points: list[run_pb2.MetricPoint] = field(default_factory=list)
+    episodes: list[run_pb2.Episode] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
+    """Numbers of commands the worker has answered."""
+
+
+def move(run: run_pb2.Run, state: states.State, reason: RunReason.ValueType = 0) -> None:  # type: ignore[assignment]
+    """Puts `run` into `state`, with the times that go with it.
+
+    Raises:
+        WrongState: there is no such way.
+    """
+    states.check(run.id, run.state, state)
+    run.state = state
+    run.reason = reason
+    run.queue_position = 0
+    if state in (states.RUNNING, states.PAUSED) and not run.HasField("start_time"):
+        run.start_time.GetCurrentTime()
+    if state in states.FINAL:
+        run.end_time.GetCurrentTime()
+
+
+def apply(
+    run: run_pb2.Run,
+    events: Iterable[worker_pb2.AttachRequest],
+    commands: Commands,
+    stop_reason: RunReason.ValueType,
+) -> Outcome:
+    """Returns what `events`, in order, make of `run`, which itself stays as it is.
+
+    Args:
+        commands: those not answered yet: what they change becomes true with their answer.
+        stop_reason: why the run was told to stop, if it was.
+    """
+    changed = run_pb2.Run()
+    changed.CopyFrom(run)
+    outcome = Outcome(changed)
+    last_point = changed.metrics.sequence
+    for event in events:
+        points: list[run_pb2.MetricPoint] = []
+        episodes: list[run_pb2.Episode] = []
+        match event.WhichOneof("event"):
+            case "metrics":
+                # Its number tells a repeated point from a new one even if the event's does not.
+                if event.metrics.sequence > last_point:
+                    last_point = event.metrics.sequence
+                    points.append(event.metrics)
+                    _measure(changed, event.metrics)
+            case "episodes":
+                for episode in event.episodes.episodes:
+                    episode.run = changed.id
+                    if not episode.HasField("end_time"):
+                        episode.end_time.CopyFrom(_now())
+                    episodes.append(episode)
+            case "state":
+                _report(changed, event.state, commands, outcome)
+            case "notice":
+                outcome.notices.append(event.notice.text)
+            case "finished":
+                _finish(changed, event.finished, stop_reason)
+        outcome.events.append(WorkerEvent(event.sequence, points, episodes))
+        outcome.points += points
+        outcome.episodes += episodes
+    return outcome
+
+
+def split(
+    events: list[worker_pb2.AttachRequest],
+) -> tuple[list[worker_pb2.AttachRequest], list[worker_pb2.AttachRequest]]:
+    """Returns what of `events` may be stored at once, and the rest.
+
+    An event that may change the state comes last, so that every state is recorded.
+    """
+    for i, event in enumerate(events):
+        if event.WhichOneof("event") in ("state", "finished"):
+            return events[: i + 1], events[i + 1 :]
+    return events, []
+
+
+def _measure(run: run_pb2.Run, point: run_pb2.MetricPoint) -> None:
+    if not point.HasField("time"):
+        point.time.CopyFrom(_now())
+    run.metrics.CopyFrom(point)
+    if point.HasField("evaluation"):
+        run.last_evaluation.CopyFrom(point.evaluation)
+        best = run.best_evaluation if run.HasField("best_evaluation") else None
+        if best is None or point.evaluation.mean_lines > best.mean_lines:
+            run.best_evaluation.CopyFrom(point.evaluation)
+
+
+def _report(
+    run: run_pb2.Run, report: worker_pb2.StateReport, commands: Commands, outcome: Outcome
+) -> None:
+    kind = run.WhichOneof("spec")
+    if kind == "training" and report.HasField("training"):
+        run.training.CopyFrom(report.training)
+    elif kind == "demo" and report.HasField("demo"):
+        run.demo.CopyFrom(report.demo)
+    state = _WORKER_STATES.get(report.state)
+    if state is not None and run.state not in (state, states.STOPPING):
+        move(run, state)
+    if report.command:
+        command = commands.get(report.command)
+        if command is not None and command.effect is not None:
+            command.effect(run)
+        outcome.answered.append(report.command)
+
+
+def _finish(
+    run: run_pb2.Run, finished: worker_pb2.Finished, stop_reason: RunReason.ValueType
+) -> None:
+    state = _FINISHED_AS.get(finished.reason, states.FAILED)
+    if run.state == states.STARTING and state == states.SUCCEEDED:
+        # It was so quick that it never said it was running.
+        move(run, states.RUNNING)
+    if state == states.FAILED:
+        move(run, state, RunReason.RUN_REASON_WORKER_ERROR)
+        run.error.CopyFrom(finished.error)
+        if not run.error.message:
+            run.error.message = "the worker failed without saying why"
+    elif state == states.STOPPED:
+        move(run, state, stop_reason or finished.reason)
+    else:
+        move(run, state, finished.reason)
+
+
+def _now() -> Timestamp:
+    now = Timestamp()
+    now.GetCurrentTime()
+    return now

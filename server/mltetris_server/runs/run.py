@@ -1,0 +1,528 @@
+"""One run that is not final yet: the one place through which everything about it changes.
+
+Whoever changes a run holds its lock: a caller's command, the worker's events, the worker's death,
+a limit of time. A change is first stored and then known, so that what watchers saw is what a
+restarted server finds. Waiting for the worker is done without the lock: its answer needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from google.rpc import code_pb2  # type: ignore[import-untyped]
+from mltetris_api.v1 import run_pb2
+from mltetris_api.v1.run_pb2 import RunReason
+from mltetris_api.worker.v1 import worker_pb2
+
+from mltetris_server.errors import DomainError, Unavailable, WrongState
+from mltetris_server.runs import reports, states
+from mltetris_server.runs.attachment import Attachment
+from mltetris_server.runs.boards import Boards
+from mltetris_server.runs.commands import Command, Commands, Effect
+from mltetris_server.runs.events import RunEvents
+from mltetris_server.runs.launchers import Launcher, Link, Worker
+from mltetris_server.runs.metrics import Metrics
+from mltetris_server.runs.settings import RunSettings
+from mltetris_server.runs.threads import Thread
+from mltetris_server.storage.history import History
+
+_log = structlog.get_logger(__name__)
+
+_LAST_WORDS_S: Final = 0.5
+"""After a worker's process has ended: for what it said before to come in."""
+
+_MOST_UNSTORED: Final = 1000
+"""Events that may wait for the disk before the worker's stream is no longer read."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all runs of a server share."""
+
+    history: History
+    disk: Thread
+    """The one thread that touches the history."""
+    events: RunEvents
+    launcher: Launcher
+    settings: RunSettings
+    address: str
+    """Where workers dial back."""
+    on_final: Callable[[LiveRun], None]
+
+
+class LiveRun:
+    """A run that is not final yet.
+
+    Args:
+        run: as it is stored.
+        last_event: number of the worker's last stored event.
+        secret_hash: of the secret its worker was given by a former server process, if any.
+    """
+
+    def __init__(
+        self,
+        run: run_pb2.Run,
+        around: Surroundings,
+        *,
+        last_event: int = 0,
+        secret_hash: bytes = b"",
+    ) -> None:
+        self.run = run
+        """As stored. Only `store` replaces it; nobody changes it in place."""
+        self.id = run.id
+        self.lock = asyncio.Lock()
+        self.boards = Boards(self._tell_demand)
+        self.metrics = Metrics(run.metrics.sequence)
+        self.final = asyncio.Event()
+        self.gone = asyncio.Event()
+        """Set once the run is final and its worker's process has ended."""
+        self.wanted_control = run_pb2.RunControl()
+        """What the worker was last told; `run.control` is what it has confirmed."""
+        self.wanted_control.CopyFrom(run.control)
+        self._around = around
+        self._commands = Commands()
+        self._secret_hash = secret_hash
+        self._last_event = last_event
+        self._events: list[worker_pb2.AttachRequest] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._attachment: Attachment | None = None
+        self._worker: Worker | None = None
+        self._stop_reason = RunReason.RUN_REASON_UNSPECIFIED
+        self._finished_itself = False
+        self._limit: asyncio.TimerHandle | None = None
+        self._heard = 0.0
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # --- what it is
+
+    @property
+    def state(self) -> states.State:
+        """Its state, as stored."""
+        return self.run.state
+
+    def snapshot(self) -> run_pb2.Run:
+        """Returns a copy of the run as it is now."""
+        copy = run_pb2.Run()
+        copy.CopyFrom(self.run)
+        return copy
+
+    def changed(self) -> run_pb2.Run:
+        """Returns a copy to change and then `store`. Call it with the lock held."""
+        return self.snapshot()
+
+    async def store(self, changed: run_pb2.Run) -> None:
+        """Makes `changed` what the run is: on disk, then here, then for watchers. Lock held."""
+        changed.revision = self.run.revision + 1
+        await self._around.disk(self._around.history.save_run, changed)
+        self._known(changed)
+
+    def _known(self, changed: run_pb2.Run) -> None:
+        before, self.run = self.run.state, changed
+        self._around.events.run_changed(changed)
+        if changed.state != before:
+            _log.info("run changed", run=self.id, state=states.name(changed.state))
+            if changed.state in states.FINAL:
+                self._end()
+
+    # --- its beginning
+
+    async def launch(self) -> None:
+        """Starts the worker of a QUEUED run. A run that was stopped meanwhile stays stopped."""
+        around = self._around
+        async with self.lock:
+            if self.state != states.QUEUED:
+                return
+            changed = self.changed()
+            reports.move(changed, states.STARTING)
+            secret = secrets.token_hex(32)
+            self._secret_hash = _hash(secret)
+            await around.disk(around.history.set_worker, self.id, secret_hash=self._secret_hash)
+            await self.store(changed)
+            link = Link(run=self.id, address=around.address, secret=secret)
+            try:
+                worker = await asyncio.to_thread(around.launcher.launch, link)
+            except OSError as error:
+                await self._fail(
+                    RunReason.RUN_REASON_START_FAILED, f"the worker could not be started: {error}"
+                )
+                return
+            self._own(worker)
+            self._expect(around.settings.start_s, self._not_started)
+            await around.disk(around.history.set_worker, self.id, pid=worker.pid)
+
+    async def restore(self, pid: int) -> None:
+        """Takes up a run that a former server process left STARTING, RUNNING, PAUSED or STOPPING.
+
+        Its worker, which had process id `pid`, has the grace period to come back.
+        """
+        async with self.lock:
+            worker = await asyncio.to_thread(self._around.launcher.find, self.id, pid)
+            if worker is None:
+                await self._fail(
+                    RunReason.RUN_REASON_SERVER_RESTARTED,
+                    "the server was restarted, and the run's worker was gone by then",
+                )
+                return
+            if self.state == states.STOPPING:
+                self._stop_reason = RunReason.RUN_REASON_STOPPED_BY_CALLER
+                self._commands.add(worker_pb2.AttachResponse(stop=worker_pb2.Stop()))
+            self._own(worker)
+            self._expect(self._around.settings.grace_s, self._not_returned)
+
+    def _own(self, worker: Worker) -> None:
+        self._worker = worker
+        self._spawn(self._watch_process(worker))
+
+    # --- its worker's line
+
+    def admits(self, secret: str) -> bool:
+        """Whether `secret` is that of this run's worker."""
+        return secrets.compare_digest(_hash(secret), self._secret_hash)
+
+    async def attach(self, hello: worker_pb2.Hello) -> Attachment:
+        """Takes a worker's connection, in place of any before, and greets it.
+
+        Raises:
+            WrongState: the run is over.
+        """
+        async with self.lock:
+            if self.state in states.FINAL:
+                raise WrongState(f"run {self.id} is {states.name(self.state)}: nothing to do")
+            if self._attachment is not None:
+                self._attachment.end()
+            attachment = Attachment()
+            self._attachment = attachment
+            attachment.send(worker_pb2.AttachResponse(welcome=self._welcome()))
+            for message in self._commands.unanswered():
+                attachment.send(message)
+            self.heard()
+            self._expect(self._around.settings.silence_s, self._silent)
+        _log.info("worker attached", run=self.id, pid=hello.pid, again=hello.acknowledged > 0)
+        return attachment
+
+    def detach(self, attachment: Attachment) -> None:
+        """Notes that `attachment` is broken or done with. The worker may come back."""
+        attachment.closed.set()
+        if attachment is self._attachment:
+            self._attachment = None
+
+    def _welcome(self) -> worker_pb2.Welcome:
+        kind = self.run.WhichOneof("spec")
+        welcome = worker_pb2.Welcome(
+            training=self.run.training if kind == "training" else None,
+            demo=self.run.demo if kind == "demo" else None,
+            control=self.wanted_control,
+            watch=self.boards.demand(),
+            acknowledged=self._last_event,
+            paused=self.state == states.PAUSED,
+        )
+        welcome.grace.FromMilliseconds(round(self._around.settings.grace_s * 1000))
+        return welcome
+
+    def heard(self) -> None:
+        """Notes that the worker has just said something."""
+        self._heard = asyncio.get_running_loop().time()
+
+    async def receive(self, attachment: Attachment, event: worker_pb2.AttachRequest) -> None:
+        """Takes one event of the worker. It is acknowledged once it is stored."""
+        if attachment is not self._attachment:
+            # Replaced, or given up because an event could not be stored: what comes after that
+            # one must not be stored before it, and comes again on the next connection.
+            return
+        self.heard()
+        kind = event.WhichOneof("event")
+        if kind == "frames":
+            for frame in event.frames.frames:
+                frame.run = self.id
+            self.boards.publish(event.frames.frames)
+        elif event.sequence:
+            self._events.append(event)
+            if self._flushing is None or self._flushing.done():
+                self._flushing = self._spawn(self._flush())
+            if len(self._events) > _MOST_UNSTORED:
+                await asyncio.wait([self._flushing])
+
+    async def _flush(self) -> None:
+        """Stores and makes known what has come in, as much as there is at a time."""
+        while self._events:
+            async with self.lock:
+                events, self._events = reports.split(self._events)
+                events = [event for event in events if event.sequence > self._last_event]
+                if events and self.state not in states.FINAL:
+                    try:
+                        await self._take(events)
+                    except BaseException:
+                        self._events = []
+                        if self._attachment is not None:
+                            self._attachment.end()
+                            self._attachment = None
+                        raise
+                self._acknowledge()
+
+    async def _take(self, events: list[worker_pb2.AttachRequest]) -> None:
+        outcome = reports.apply(self.run, events, self._commands, self._stop_reason)
+        run = outcome.run
+        if run.state == states.FAILED:
+            run.log_tail = await self._log_tail()
+        run.revision = self.run.revision + 1
+        self._last_event = await self._around.disk(
+            self._around.history.append, self.id, outcome.events, run=run
+        )
+        self._finished_itself = run.state in states.FINAL
+        self.metrics.publish(outcome.points)
+        for episode in outcome.episodes:
+            self._around.events.episode(episode)
+        for text in outcome.notices:
+            self._around.events.notice(self.id, text)
+        for number in outcome.answered:
+            self._commands.answered(number)
+        self._known(run)
+
+    def _acknowledge(self) -> None:
+        if self._attachment is not None:
+            ack = worker_pb2.Ack(sequence=self._last_event)
+            self._attachment.send(worker_pb2.AttachResponse(ack=ack))
+
+    def _tell_demand(self, watch: worker_pb2.Watch) -> None:
+        if self._attachment is not None:
+            self._attachment.send(worker_pb2.AttachResponse(watch=watch))
+
+    async def checkpoint_stored(self, info: run_pb2.CheckpointInfo) -> None:
+        """Notes a checkpoint of the run that has been stored."""
+        async with self.lock:
+            changed = self.changed()
+            kept = [known for known in changed.checkpoints if known.kind != info.kind]
+            del changed.checkpoints[:]
+            changed.checkpoints.extend(sorted([*kept, info], key=lambda known: known.kind))
+            await self.store(changed)
+
+    # --- what it is told
+
+    def send(self, message: worker_pb2.AttachResponse, effect: Effect | None = None) -> Command:
+        """Sends a command to the worker, now or when it is back. Lock held.
+
+        Args:
+            effect: changes the run once the worker has confirmed.
+        """
+        command = self._commands.add(message, effect)
+        if self._attachment is not None:
+            self._attachment.send(message)
+        return command
+
+    async def ended_within(self, seconds: float) -> bool:
+        """Waits until the run is final, at most `seconds`; returns whether it is."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.final.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def attached(self) -> bool:
+        """Whether its worker is connected now."""
+        return self._attachment is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether there are commands that the worker has not answered."""
+        return bool(self._commands)
+
+    async def answered(self, command: Command) -> run_pb2.Run:
+        """Waits until the worker has done `command`, without the lock; returns the run then.
+
+        Raises:
+            WrongState: the run ended instead.
+            Unavailable: there was no answer in time; the command stands.
+        """
+        try:
+            async with asyncio.timeout(self._around.settings.answer_s):
+                await asyncio.shield(command.answer)
+        except TimeoutError:
+            raise Unavailable(
+                f"run {self.id}'s worker has not answered for "
+                f"{self._around.settings.answer_s:g} s; the command still stands"
+            ) from None
+        return self.snapshot()
+
+    async def stop(self, reason: RunReason.ValueType) -> None:
+        """Lets the run end with its last checkpoint kept; returns at once. See `final`.
+
+        A run that has not begun ends now. Stopping twice is stopping once.
+        """
+        async with self.lock:
+            if self.state in states.FINAL or self.state == states.STOPPING:
+                return
+            changed = self.changed()
+            if self.state in (states.QUEUED, states.STARTING):
+                reports.move(changed, states.STOPPED, reason)
+                await self.store(changed)
+                return
+            reports.move(changed, states.STOPPING, reason)
+            await self.store(changed)
+            self._stop_reason = reason
+            self.send(worker_pb2.AttachResponse(stop=worker_pb2.Stop()))
+            self._later(self._around.settings.stop_s, self._not_stopped)
+
+    async def abandon(self, reason: RunReason.ValueType) -> None:
+        """Ends a run that was told to stop and did not in time, with what is stored of it."""
+        async with self.lock:
+            if self.state not in states.FINAL:
+                changed = self.changed()
+                reports.move(changed, states.STOPPED, reason)
+                await self.store(changed)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the worker's process at once, if there is one."""
+        if self._worker is not None:
+            self._worker.kill()
+
+    # --- its end
+
+    async def _watch_process(self, worker: Worker) -> None:
+        how = await worker.wait()
+        if self._attachment is not None:
+            # What it said last may still be on its way.
+            try:
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    await self._attachment.closed.wait()
+            except TimeoutError:
+                _log.warning("a dead worker's line stays open", run=self.id)
+        try:
+            await self._flush()
+        except DomainError as error:
+            _log.error("a worker's last words could not be stored", run=self.id, error=str(error))
+        async with self.lock:
+            if self.state in states.FINAL:
+                return
+            if self.state == states.STARTING:
+                reason, text = RunReason.RUN_REASON_START_FAILED, "ended before it had started"
+            else:
+                reason, text = RunReason.RUN_REASON_WORKER_DIED, "ended unexpectedly"
+            await self._fail(reason, f"the worker {text} ({how})")
+
+    async def _fail(self, reason: RunReason.ValueType, message: str) -> None:
+        """Ends the run as FAILED. Lock held."""
+        _log.warning("run failed", run=self.id, reason=RunReason.Name(reason), error=message)
+        changed = self.changed()
+        reports.move(changed, states.FAILED, reason)
+        changed.error.code = code_pb2.INTERNAL
+        changed.error.message = message
+        changed.log_tail = await self._log_tail()
+        try:
+            await self.store(changed)
+        except DomainError as error:
+            # The disk refuses. The worker is gone all the same, and nobody should wait for it; a
+            # restarted server will come to the same conclusion.
+            _log.error("a failure could not be stored", run=self.id, error=str(error))
+            self._known(changed)
+
+    async def _log_tail(self) -> str:
+        return await asyncio.to_thread(self._worker.log_tail) if self._worker is not None else ""
+
+    def _end(self) -> None:
+        """Everything that follows from the run being final."""
+        if self._limit is not None:
+            self._limit.cancel()
+        self.boards.end()
+        self.metrics.end()
+        self._commands.fail(
+            WrongState(
+                f"run {self.id} ended before it could do so: it is {states.name(self.state)}"
+            )
+        )
+        self.final.set()
+        self._spawn(self._see_off())
+        self._around.on_final(self)
+
+    async def _see_off(self) -> None:
+        """Waits until the worker's process has ended, and sees to it that it does."""
+        if self._worker is not None:
+            if not self._finished_itself:
+                self._worker.kill()
+            try:
+                async with asyncio.timeout(self._around.settings.leave_s):
+                    await self._worker.wait()
+            except TimeoutError:
+                self._worker.kill()
+                await self._worker.wait()
+        if self._attachment is not None:
+            self._attachment.end()
+        self.gone.set()
+
+    # --- limits of time
+
+    def _expect(self, seconds: float, otherwise: Callable[[], Awaitable[None]]) -> None:
+        """Calls `otherwise` once the worker has not been heard for `seconds` from now."""
+        if self._limit is not None:
+            self._limit.cancel()
+        self.heard()
+        self._limit = asyncio.get_running_loop().call_later(seconds, self._look, seconds, otherwise)
+
+    def _look(self, seconds: float, otherwise: Callable[[], Awaitable[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        left = self._heard + seconds - loop.time()
+        if left > 0:
+            self._limit = loop.call_later(left, self._look, seconds, otherwise)
+        else:
+            self._spawn(otherwise())
+
+    def _later(self, seconds: float, then: Callable[[], Awaitable[None]]) -> None:
+        async def wait() -> None:
+            if not await self.ended_within(seconds):
+                await then()
+
+        self._spawn(wait())
+
+    async def _not_started(self) -> None:
+        await self._give_up(
+            RunReason.RUN_REASON_START_FAILED,
+            f"the worker did not report within {self._around.settings.start_s:g} s",
+        )
+
+    async def _not_returned(self) -> None:
+        await self._give_up(
+            RunReason.RUN_REASON_SERVER_RESTARTED,
+            "the server was restarted, and the worker did not come back within "
+            f"{self._around.settings.grace_s:g} s",
+        )
+
+    async def _silent(self) -> None:
+        await self._give_up(
+            RunReason.RUN_REASON_WORKER_UNRESPONSIVE,
+            f"the worker has said nothing for {self._around.settings.silence_s:g} s",
+        )
+
+    async def _not_stopped(self) -> None:
+        await self._give_up(
+            RunReason.RUN_REASON_WORKER_UNRESPONSIVE,
+            f"the worker did not stop within {self._around.settings.stop_s:g} s",
+        )
+
+    async def _give_up(self, reason: RunReason.ValueType, message: str) -> None:
+        self.kill()
+        async with self.lock:
+            if self.state not in states.FINAL:
+                await self._fail(reason, message)
+
+    def _spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._report_fault)
+        return task
+
+    def _report_fault(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a run's task failed", run=self.id, exc_info=error)
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

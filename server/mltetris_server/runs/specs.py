@@ -1,0 +1,153 @@
+"""What a caller asks for, checked beyond the contract's own rules, and what the server fills in.
+
+Learning has its defaults in the worker, which sends the whole spec back once it has begun. Here
+only what the server itself goes by is filled in: how the run is shown and paced, and which slots
+play.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mltetris_api.v1 import run_pb2, trainer_pb2
+
+from mltetris_server.errors import InvalidArgument, NotSupported
+
+DEFAULT_WIDTH: Final = 10
+DEFAULT_HEIGHT: Final = 20
+_TRAINING_PACE: Final = 8.0
+_DEMO_PACE: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What must fit between a model and the game it is to play."""
+
+    name: str
+    """For people: `slot starter`, `run train-7k2m9q's best checkpoint`."""
+    algorithm: run_pb2.Algorithm.ValueType
+    features: run_pb2.FeatureSet.ValueType
+    game: run_pb2.GameSpec
+
+
+def check(request: trainer_pb2.StartRunRequest) -> None:
+    """Raises InvalidArgument or NotSupported where no run can come of `request`, as far as can be
+    told without looking at slots and checkpoints."""
+    kind = request.WhichOneof("spec")
+    if kind in ("benchmark", "simulation"):
+        raise NotSupported(f"a {kind} is declared, but this server does not run any yet")
+    check_display_name("display_name", request.display_name)
+    if kind == "training":
+        _check_training(request.training)
+
+
+def _check_training(spec: run_pb2.TrainingSpec) -> None:
+    height = spec.game.height if spec.game.HasField("height") else DEFAULT_HEIGHT
+    if spec.td.HasField("training_height") and spec.td.training_height > height:
+        raise InvalidArgument.field(
+            "training.td.training_height", f"must be at most the game's height, {height}"
+        )
+    check_target("training.budget", spec.budget, spec.evaluation)
+
+
+def check_target(path: str, budget: run_pb2.Budget, evaluation: run_pb2.EvaluationSpec) -> None:
+    """Raises InvalidArgument where games are cut off before the target of `budget` (at `path`)."""
+    if not (budget.HasField("target_mean_lines") and evaluation.HasField("max_lines")):
+        return
+    if evaluation.max_lines < budget.target_mean_lines:
+        raise InvalidArgument.field(
+            f"{path}.target_mean_lines",
+            f"cannot be reached: evaluation games are cut off at {evaluation.max_lines} lines",
+        )
+
+
+def check_display_name(path: str, name: str) -> None:
+    """Raises InvalidArgument where `name` would do more to a terminal than be shown."""
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        raise InvalidArgument.field(path, "must not contain control characters")
+
+
+def check_model(
+    spec: run_pb2.TrainingSpec | run_pb2.DemoSpec, path: str, model: ModelFacts
+) -> None:
+    """Raises InvalidArgument where `model`, named at `path`, cannot play the game of `spec`."""
+    if isinstance(spec, run_pb2.TrainingSpec):
+        if spec.features not in (run_pb2.FEATURE_SET_UNSPECIFIED, model.features):
+            raise InvalidArgument.field(
+                "training.features",
+                f"{model.name} sees {_word(run_pb2.FeatureSet.Name(model.features))}: "
+                "leave features unset to go on with them",
+            )
+        if spec.algorithm not in (run_pb2.ALGORITHM_UNSPECIFIED, model.algorithm):
+            raise InvalidArgument.field(
+                "training.algorithm",
+                f"{model.name} was made by {_word(run_pb2.Algorithm.Name(model.algorithm))}",
+            )
+    width = spec.game.width if spec.game.HasField("width") else DEFAULT_WIDTH
+    if model.features == run_pb2.FEATURE_SET_SIMPLE and model.game.width != width:
+        raise InvalidArgument.field(
+            path,
+            f"{model.name} sees every column of a board {model.game.width} wide: it cannot play "
+            f"one {width} wide; set the game's width to {model.game.width}",
+        )
+
+
+def make_run(
+    request: trainer_pb2.StartRunRequest, run_id: str, slots: Sequence[str]
+) -> run_pb2.Run:
+    """Returns the QUEUED run that `request` asks for, with the server's defaults filled in.
+
+    Args:
+        slots: of a demo: the slots that play.
+    """
+    run = run_pb2.Run(id=run_id, state=run_pb2.RUN_STATE_QUEUED)
+    run.create_time.GetCurrentTime()
+    control = run.control
+    if request.HasField("training"):
+        run.kind = run_pb2.RUN_KIND_TRAINING
+        training = run.training
+        training.CopyFrom(request.training)
+        training.mode = training.mode or run_pb2.RUN_MODE_VISUAL
+        training.view = training.view or run_pb2.RUN_VIEW_SHOWCASE
+        if not training.HasField("placements_per_second"):
+            training.placements_per_second = _TRAINING_PACE
+        if training.HasField("checkpoint"):
+            training.checkpoint.kind = training.checkpoint.kind or run_pb2.CHECKPOINT_KIND_BEST
+        control.mode, control.view = training.mode, training.view
+        control.placements_per_second = training.placements_per_second
+    else:
+        run.kind = run_pb2.RUN_KIND_DEMO
+        demo = run.demo
+        demo.CopyFrom(request.demo)
+        demo.slots[:] = slots
+        demo.mode = demo.mode or run_pb2.RUN_MODE_VISUAL
+        if not demo.HasField("placements_per_second"):
+            demo.placements_per_second = _DEMO_PACE
+        control.mode, control.view = demo.mode, run_pb2.RUN_VIEW_SHOWCASE
+        control.placements_per_second = demo.placements_per_second
+    run.display_name = request.display_name or display_name(run)
+    return run
+
+
+def display_name(run: run_pb2.Run) -> str:
+    """Returns a name for people, made from the spec: at most 100 characters."""
+    if run.WhichOneof("spec") == "demo":
+        return " vs ".join(run.demo.slots)[:100]
+    spec = run.training
+    game = spec.game
+    features = _word(run_pb2.FeatureSet.Name(spec.features or run_pb2.FEATURE_SET_BCTS))
+    size = f"{game.width or DEFAULT_WIDTH}x{game.height or DEFAULT_HEIGHT}"
+    name = f"td on {features} features, {size}"
+    if spec.HasField("slot"):
+        name += f", from {spec.slot}"
+    elif spec.HasField("checkpoint"):
+        name += f", from {spec.checkpoint.run}"
+    return name[:100]
+
+
+def _word(name: str) -> str:
+    """`FEATURE_SET_BCTS` as people write it: `bcts`."""
+    return name.rsplit("_", 1)[1].lower()

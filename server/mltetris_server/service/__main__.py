@@ -1,0 +1,155 @@
+"""The server process: `python -m mltetris_server.service`.
+
+Prints one JSON line on standard output when it is ready; logs go to standard error. Exits with 0
+after a signal, 1 where it cannot start (one line says why), 2 for a usage error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from mltetris_server.errors import DomainError
+from mltetris_server.runs.settings import RunSettings
+from mltetris_server.service import logging
+from mltetris_server.service.server import CannotListen, Server, ServerSettings
+
+_log = structlog.get_logger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the server until a signal ends it; returns the exit status."""
+    options = _parse(arguments)
+    logging.configure(options.log_format, options.log_level)
+    settings = ServerSettings(
+        listen=options.listen,
+        data_dir=options.data_dir,
+        runs=RunSettings(max_runs=options.max_runs, grace_s=options.grace),
+        worker_transport=options.worker_transport,
+    )
+    try:
+        asyncio.run(_serve(settings))
+    except (DomainError, CannotListen) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(settings: ServerSettings) -> None:
+    ending = _signals()
+    server = await Server.start(settings)
+    try:
+        ready = {
+            "event": "ready",
+            "address": server.address,
+            "data_dir": str(server.data_dir),
+            "pid": os.getpid(),
+        }
+        print(json.dumps(ready), flush=True)
+        _log.info("ready", address=server.address, data_dir=str(server.data_dir))
+        await ending.wait()
+        _log.info("ending")
+    finally:
+        await server.stop()
+    _log.info("ended")
+
+
+def _signals() -> asyncio.Event:
+    """Returns an event that the first signal to end sets; the second ends the process at once."""
+    loop = asyncio.get_running_loop()
+    ending = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if ending.is_set():
+            os._exit(128 + number)
+        ending.set()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform == "win32":
+        numbers.append(signal.SIGBREAK)
+    for number in numbers:
+        try:
+            loop.add_signal_handler(number, on_signal, number)
+        except NotImplementedError:
+            # Windows: handlers run in the main thread between two bytecodes; wake the loop up.
+            signal.signal(number, lambda caught, _: loop.call_soon_threadsafe(on_signal, caught))
+    return ending
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m mltetris_server.service",
+        description="Serves training and playing of Tetris agents over gRPC.",
+    )
+    parser.add_argument(
+        "--listen",
+        type=_address,
+        default="127.0.0.1:50051",
+        metavar="HOST:PORT",
+        help="where to listen; port 0: any free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path(os.environ.get("MLTETRIS_DATA_DIR", "checkpoints")),
+        help="where models and history are kept (default: $MLTETRIS_DATA_DIR or ./checkpoints)",
+    )
+    parser.add_argument(
+        "--max-runs",
+        type=_count,
+        default=os.cpu_count() or 1,
+        help="runs that may go at once; more wait (default: number of cores, %(default)s)",
+    )
+    parser.add_argument(
+        "--grace",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long workers and a restarted server wait for each other (default: %(default)g)",
+    )
+    parser.add_argument("--log-format", choices=("json", "console"), default="console")
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info"
+    )
+    parser.add_argument(
+        "--worker-transport",
+        choices=("auto", "unix", "loopback"),
+        default="auto",
+        help="how workers reach the server (default: a Unix socket where there are such)",
+    )
+    return parser.parse_args(arguments)
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not host or not colon or not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:50051")
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

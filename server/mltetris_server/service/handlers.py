@@ -1,0 +1,203 @@
+"""Binds a servicer to a gRPC service: decoding, validation, errors and shutdown in one place.
+
+Instead of the generated `add_…_to_server` the handlers are made here from the service's descriptor.
+That way a response may be a message or bytes that are one already (a board frame is encoded once
+for all its watchers), a request that does not parse is INVALID_ARGUMENT rather than an internal
+error, and no servicer method needs a try of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+import structlog
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from mltetris_server.errors import DomainError, InvalidArgument
+from mltetris_server.service.errors import STATUS_DETAILS_KEY, code_of, details_of, message_of
+from mltetris_server.service.validation import validate
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Response: TypeAlias = Message | bytes
+_log = structlog.get_logger(__name__)
+
+SHUTTING_DOWN = "the server is shutting down: reconnect when it is back"
+
+
+class Binder:
+    """Makes gRPC handlers of servicers, and ends their calls when the server does."""
+
+    def __init__(self) -> None:
+        self._closing = False
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._streams: set[asyncio.Task[Any]] = set()
+
+    @property
+    def open_streams(self) -> int:
+        """Calls now open that send or receive a stream."""
+        return len(self._streams)
+
+    def bind(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
+        """Returns handlers for every method of `service`, each answered by the method of the same
+        name of `servicer`, which gets (request or async iterator of requests, context).
+
+        Raises:
+            AttributeError: `servicer` lacks a method of the contract.
+        """
+        return grpc.method_handlers_generic_handler(
+            service.full_name,
+            {
+                method.name: self._handler(method, getattr(servicer, method.name))
+                for method in service.methods
+            },
+        )
+
+    async def close_streams(self) -> None:
+        """Ends every open stream with UNAVAILABLE; calls that come later end so at once."""
+        self._closing = True
+        streams = list(self._streams)
+        for stream in streams:
+            stream.cancel()
+        await asyncio.wait(streams, timeout=0.5) if streams else None
+
+    async def finish_calls(self, timeout: float) -> None:
+        """Waits for unary calls that are being answered, at most `timeout` seconds."""
+        calls = list(self._calls)
+        await asyncio.wait(calls, timeout=timeout) if calls else None
+
+    def _handler(
+        self, method: MethodDescriptor, function: Callable[..., Any]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        parse = _parser(method)
+
+        async def unary_unary(raw: bytes, context: Context) -> Response:
+            async with _Guard(self, method, context):
+                request = parse(raw)
+                # A task of its own, so that a caller who hangs up does not leave half a change.
+                call = asyncio.ensure_future(function(request, context))
+                self._calls.add(call)
+                call.add_done_callback(self._calls.discard)
+                call.add_done_callback(_note_unseen_failure)
+                response: Response = await asyncio.shield(call)
+                return response
+            raise AssertionError("unreachable: the guard re-raises")
+
+        async def unary_stream(raw: bytes, context: Context) -> None:
+            async with _Guard(self, method, context):
+                await self._stream(_pump(function(parse(raw), context), context))
+
+        async def stream_unary(raws: AsyncIterator[bytes], context: Context) -> Response:
+            async with _Guard(self, method, context):
+                result: Response = await self._stream(function(_parsed(raws, parse), context))
+                return result
+            raise AssertionError("unreachable: the guard re-raises")
+
+        async def stream_stream(raws: AsyncIterator[bytes], context: Context) -> None:
+            async with _Guard(self, method, context):
+                await self._stream(_pump(function(_parsed(raws, parse), context), context))
+
+        if method.client_streaming and method.server_streaming:
+            return grpc.stream_stream_rpc_method_handler(stream_stream, response_serializer=_encode)
+        if method.client_streaming:
+            return grpc.stream_unary_rpc_method_handler(stream_unary, response_serializer=_encode)
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(unary_stream, response_serializer=_encode)
+        return grpc.unary_unary_rpc_method_handler(unary_unary, response_serializer=_encode)
+
+    async def _stream(self, work: Awaitable[Any]) -> Any:
+        """Runs `work` so that `close_streams` can end it without ending the RPC's own task."""
+        task = asyncio.ensure_future(work)
+        self._streams.add(task)
+        task.add_done_callback(self._streams.discard)
+        if self._closing:
+            task.cancel()
+        return await task
+
+    @property
+    def closing(self) -> bool:
+        """Whether streams are being ended because the server is."""
+        return self._closing
+
+
+class _Guard:
+    """Turns what a handler raises into a status; async context manager around one call."""
+
+    def __init__(self, binder: Binder, method: MethodDescriptor, context: Context) -> None:
+        self._binder = binder
+        self._method = method
+        self._context = context
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        context = self._context
+        match error:
+            case None | grpc.aio.AbortError():
+                return
+            case asyncio.CancelledError():
+                # Re-raised, else grpc.aio leaks the call; unless it was us who ended the stream.
+                task = asyncio.current_task()
+                if self._binder.closing and task is not None and not task.cancelling():
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
+            case DomainError():
+                await context.abort(
+                    code_of(error),
+                    message_of(error),
+                    ((STATUS_DETAILS_KEY, details_of(error)),),
+                )
+            case Exception():
+                # The boundary for faults of ours: the log has the whole, the caller an id for it.
+                number = secrets.token_hex(4)
+                _log.error(
+                    "unexpected error", id=number, method=self._method.full_name, exc_info=error
+                )
+                await context.abort(
+                    grpc.StatusCode.INTERNAL,
+                    f"internal error {number}: the server's log has the details under this id",
+                )
+
+
+def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
+    kind = GetMessageClass(method.input_type)
+
+    def parse(raw: bytes) -> Message:
+        try:
+            request = kind.FromString(raw)
+        except DecodeError as error:
+            raise InvalidArgument(f"the request is not a {kind.DESCRIPTOR.full_name}") from error
+        validate(request)
+        return request
+
+    return parse
+
+
+async def _parsed(
+    raws: AsyncIterator[bytes], parse: Callable[[bytes], Message]
+) -> AsyncIterator[Message]:
+    async for raw in raws:
+        yield parse(raw)
+
+
+async def _pump(responses: AsyncGenerator[Response, None], context: Context) -> None:
+    # write() returns when the transport has room: a reader that stalls stops only its own loop.
+    async with contextlib.aclosing(responses):
+        async for response in responses:
+            await context.write(response)
+
+
+def _encode(response: Response) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()
+
+
+def _note_unseen_failure(call: asyncio.Task[Any]) -> None:
+    """Fetches the outcome, so that asyncio does not complain when the caller has hung up."""
+    if not call.cancelled():
+        call.exception()

@@ -1,0 +1,24 @@
+"""gRPC settings of both of the server's listeners."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+"""Largest message taken in, 4 MiB: gRPC refuses a larger one with RESOURCE_EXHAUSTED."""
+
+CHUNK_BYTES: Final = 64 * 1024
+"""Bytes of one chunk of an export or of a checkpoint on its way to a worker."""
+
+SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    # Two servers on one port would each get half of the calls: refuse the second instead.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A watcher whose machine went away without a word is found within half a minute.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Clients ping too; without these a server answers pings every 10 s with GOAWAY.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)

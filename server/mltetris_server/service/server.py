@@ -1,0 +1,184 @@
+"""Assembly of the server process: stores, runs, services, and their orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from mltetris_api.v1 import system_pb2, trainer_pb2
+from mltetris_api.worker.v1 import worker_pb2
+
+from mltetris_server.runs.launchers.local import WORKER_COMMAND, LocalLauncher
+from mltetris_server.runs.manager import RunManager
+from mltetris_server.runs.models import Models
+from mltetris_server.runs.settings import RunSettings
+from mltetris_server.runs.threads import Thread
+from mltetris_server.service.addresses import WorkerTransport, remember_port, worker_address
+from mltetris_server.service.handlers import Binder
+from mltetris_server.service.options import SERVER_OPTIONS
+from mltetris_server.service.reflection import add_reflection
+from mltetris_server.service.system import SystemServicer
+from mltetris_server.service.trainer import TrainerServicer
+from mltetris_server.service.worker import WorkerServicer
+from mltetris_server.storage.datadir import DataDir
+from mltetris_server.storage.history import History
+from mltetris_server.storage.run_store import RunStore
+from mltetris_server.storage.slots import SlotStore
+
+_log = structlog.get_logger(__name__)
+
+_TRAINER: Final = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"]
+_SYSTEM: Final = system_pb2.DESCRIPTOR.services_by_name["SystemService"]
+_WORKER: Final = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"]
+
+
+class CannotListen(Exception):
+    """The address to listen on is taken or is none; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What a server is started with."""
+
+    listen: str
+    """`host:port`; port 0: any free one."""
+    data_dir: Path
+    runs: RunSettings
+    worker_transport: WorkerTransport = "auto"
+    worker_command: tuple[str, ...] = field(default=WORKER_COMMAND)
+
+
+class Server:
+    """A running server. Made by `Server.start`, ended by `stop`."""
+
+    def __init__(self, address: str, data_dir: Path) -> None:
+        self.address = address
+        """`host:port` it listens on."""
+        self.data_dir = data_dir
+        self._stack = contextlib.AsyncExitStack()
+
+    @classmethod
+    async def start(cls, settings: ServerSettings) -> Server:
+        """Opens the data directory, takes up its runs, and serves.
+
+        Raises:
+            DomainError: the data directory cannot be used; the message says what to do.
+            CannotListen: nor can the address.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            server = await cls._assemble(settings, stack)
+            server._stack = stack.pop_all()
+            return server
+        raise AssertionError("unreachable")
+
+    @classmethod
+    async def _assemble(cls, settings: ServerSettings, stack: contextlib.AsyncExitStack) -> Server:
+        data_dir = stack.enter_context(await asyncio.to_thread(DataDir.open, settings.data_dir))
+        # Two threads: a large import must not hold up the metrics.
+        history_thread = Thread("history")
+        stack.callback(history_thread.close)
+        models_thread = Thread("models")
+        stack.callback(models_thread.close)
+        history = stack.enter_context(await history_thread(History, data_dir.database))
+        run_store = await models_thread(RunStore, data_dir.runs)
+        models = Models(await models_thread(SlotStore, data_dir.slots), run_store, models_thread)
+
+        public = grpc.aio.server(options=SERVER_OPTIONS)
+        port = _listen(public, settings.listen, "--listen HOST:0 takes any free port")
+        private = grpc.aio.server(options=SERVER_OPTIONS)
+        address = _listen_for_workers(private, data_dir.root, settings.worker_transport)
+
+        manager = RunManager(
+            history=history,
+            disk=history_thread,
+            models=models,
+            launcher=LocalLauncher(run_store.log_path, settings.worker_command),
+            settings=settings.runs,
+            address=address,
+        )
+        binder, worker_binder = Binder(), Binder()
+        public.add_generic_rpc_handlers(
+            [
+                binder.bind(_TRAINER, TrainerServicer(manager, models)),
+                binder.bind(
+                    _SYSTEM,
+                    SystemServicer(
+                        manager=manager,
+                        models=models,
+                        data_dir=data_dir.root,
+                        max_runs=settings.runs.max_runs,
+                        watchers=lambda: binder.open_streams,
+                    ),
+                ),
+            ]
+        )
+        healthiness = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(healthiness, public)
+        services = [_TRAINER.full_name, _SYSTEM.full_name, health.SERVICE_NAME]
+        add_reflection(public, services)
+        private.add_generic_rpc_handlers(
+            [worker_binder.bind(_WORKER, WorkerServicer(manager, models))]
+        )
+
+        await manager.open()
+        await private.start()
+        stack.push_async_callback(private.stop, 0)
+        stack.push_async_callback(manager.close)
+        await public.start()
+
+        async def end_public() -> None:
+            # First of all: who asks is sent elsewhere, who watches is told, who calls is answered.
+            await healthiness.enter_graceful_shutdown()
+            await binder.close_streams()
+            await manager.close()
+            await binder.finish_calls(0.2)
+            await public.stop(0)
+
+        stack.push_async_callback(end_public)
+        for service in ("", *services):
+            await healthiness.set(service, health_pb2.HealthCheckResponse.SERVING)
+        host = settings.listen.rpartition(":")[0]
+        return cls(f"{host}:{port}", data_dir.root)
+
+    async def stop(self) -> None:
+        """Ends everything in order: runs keep their last checkpoints, no process is left."""
+        await self._stack.aclose()
+
+
+def _listen(server: grpc.aio.Server, address: str, hint: str) -> int:
+    """Takes `address` for `server`; returns the port."""
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise CannotListen(
+            f"cannot listen on {address}: the port is taken, or the host is not of this machine; "
+            f"stop what has it, or choose another ({hint})"
+        )
+    return port
+
+
+def _listen_for_workers(server: grpc.aio.Server, data_dir: Path, transport: WorkerTransport) -> str:
+    """Takes the private address, if possible the one of the server before; returns it."""
+    try:
+        address = worker_address(data_dir, transport)
+    except OSError as error:
+        raise CannotListen(f"workers cannot be listened for: {error}") from error
+    if address.startswith("unix:"):
+        _listen(server, address, "set TMPDIR")
+        return address
+    try:
+        port = _listen(server, address, "")
+    except CannotListen:
+        # Somebody took the port meanwhile; workers of the server before will not find this one.
+        _log.warning("the port for workers is taken", address=address)
+        port = _listen(server, "127.0.0.1:0", "")
+    remember_port(data_dir, port)
+    return f"127.0.0.1:{port}"

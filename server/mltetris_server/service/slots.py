@@ -1,0 +1,150 @@
+"""TrainerService: slots."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from mltetris_api.v1 import run_pb2, slot_pb2, trainer_pb2
+
+from mltetris_server.errors import DataLoss, InvalidArgument, NotSupported
+from mltetris_server.runs import control
+from mltetris_server.runs.manager import RunManager
+from mltetris_server.runs.models import Models
+from mltetris_server.runs.sb3 import export_sb3
+from mltetris_server.service.handlers import Context
+from mltetris_server.service.options import CHUNK_BYTES
+
+_UPDATABLE = ("name", "notes", "tags")
+
+
+class SlotMethods:
+    """The methods of TrainerService that keep slots."""
+
+    def __init__(self, manager: RunManager, models: Models) -> None:
+        self._runs = manager
+        self._models = models
+
+    async def ListSlots(
+        self, request: trainer_pb2.ListSlotsRequest, context: Context
+    ) -> trainer_pb2.ListSlotsResponse:
+        """Returns a page of slots, best first."""
+        slots, token = await self._models.disk(
+            self._models.slots.list_page, request.order_by, request.page_size, request.page_token
+        )
+        return trainer_pb2.ListSlotsResponse(slots=slots, next_page_token=token)
+
+    async def GetSlot(
+        self, request: trainer_pb2.GetSlotRequest, context: Context
+    ) -> trainer_pb2.GetSlotResponse:
+        """Returns one slot, every byte of it checked."""
+        slot = await self._models.disk(self._models.slots.get, request.name)
+        return trainer_pb2.GetSlotResponse(slot=slot)
+
+    async def SaveSlot(
+        self, request: trainer_pb2.SaveSlotRequest, context: Context
+    ) -> trainer_pb2.SaveSlotResponse:
+        """Saves a run's checkpoint or another slot under a name."""
+        if request.HasField("checkpoint"):
+            await self._runs.get(request.checkpoint.run)
+            live = self._runs.live(request.checkpoint.run)
+            if live is not None and request.checkpoint.kind == run_pb2.CHECKPOINT_KIND_LATEST:
+                await control.save_latest(live)
+        return trainer_pb2.SaveSlotResponse(slot=await self._models.save_slot(request))
+
+    async def UpdateSlot(
+        self, request: trainer_pb2.UpdateSlotRequest, context: Context
+    ) -> trainer_pb2.UpdateSlotResponse:
+        """Renames a slot, or changes its notes or tags."""
+        paths = request.update_mask.paths
+        if not paths:
+            raise InvalidArgument.field(
+                "update_mask", f"name at least one of {', '.join(_UPDATABLE)}"
+            )
+        for i, path in enumerate(paths):
+            if path not in _UPDATABLE:
+                raise InvalidArgument.field(
+                    f"update_mask.paths[{i}]", f"must be one of {', '.join(_UPDATABLE)}"
+                )
+        update = request.update
+        if "name" in paths and not update.HasField("name"):
+            raise InvalidArgument.field("update.name", "a slot needs a name")
+        slot = await self._models.disk(
+            self._models.slots.update,
+            request.name,
+            new_name=update.name if "name" in paths else None,
+            notes=update.notes if "notes" in paths else None,
+            tags=list(update.tags) if "tags" in paths else None,
+        )
+        return trainer_pb2.UpdateSlotResponse(slot=slot)
+
+    async def DeleteSlot(
+        self, request: trainer_pb2.DeleteSlotRequest, context: Context
+    ) -> trainer_pb2.DeleteSlotResponse:
+        """Removes a slot; the active one only with `force`."""
+        await self._models.disk(self._models.slots.delete, request.name, force=request.force)
+        return trainer_pb2.DeleteSlotResponse()
+
+    async def ActivateSlot(
+        self, request: trainer_pb2.ActivateSlotRequest, context: Context
+    ) -> trainer_pb2.ActivateSlotResponse:
+        """Makes a slot the one used where none is named."""
+        slot = await self._models.disk(self._models.slots.activate, request.name)
+        return trainer_pb2.ActivateSlotResponse(slot=slot)
+
+    async def ExportSlot(
+        self, request: trainer_pb2.ExportSlotRequest, context: Context
+    ) -> AsyncGenerator[trainer_pb2.ExportSlotResponse, None]:
+        """Sends a slot: a header, then chunks."""
+        format_ = request.format or slot_pb2.SLOT_FORMAT_SLOT
+        if format_ == slot_pb2.SLOT_FORMAT_ONNX:
+            raise NotSupported("ONNX is declared, but this server does not export it yet")
+        if format_ == slot_pb2.SLOT_FORMAT_SB3 and request.weights_only:
+            raise InvalidArgument.field("weights_only", "is for the SLOT format only")
+        content = await self._models.disk(
+            self._models.slots.to_bundle, request.name, weights_only=request.weights_only
+        )
+        file_name = f"{request.name}.slot.zip"
+        if format_ == slot_pb2.SLOT_FORMAT_SB3:
+            content = await export_sb3(content)
+            file_name = f"{request.name}.sb3.zip"
+        header = trainer_pb2.ExportHeader(
+            file_name=file_name,
+            size_bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            format=format_,
+        )
+        yield trainer_pb2.ExportSlotResponse(header=header)
+        for start in range(0, len(content), CHUNK_BYTES):
+            yield trainer_pb2.ExportSlotResponse(chunk=content[start : start + CHUNK_BYTES])
+
+    async def ImportSlot(
+        self, requests: AsyncIterator[trainer_pb2.ImportSlotRequest], context: Context
+    ) -> trainer_pb2.ImportSlotResponse:
+        """Receives a slot: a header, then chunks. Nothing is stored before the last has come."""
+        header: trainer_pb2.ImportHeader | None = None
+        content = bytearray()
+        async for request in requests:
+            if request.HasField("header"):
+                if header is not None:
+                    raise InvalidArgument.field("header", "comes once, first")
+                header = request.header
+                continue
+            if header is None:
+                raise InvalidArgument.field("header", "must come first")
+            content += request.chunk
+            if len(content) > header.size_bytes:
+                raise InvalidArgument.field("chunk", "more bytes came than the header says")
+        if header is None:
+            raise InvalidArgument.field("header", "must come first")
+        if len(content) != header.size_bytes:
+            raise InvalidArgument.field(
+                "header.size_bytes", f"{len(content)} bytes came instead of {header.size_bytes}"
+            )
+        data = bytes(content)
+        if hashlib.sha256(data).hexdigest() != header.sha256:
+            raise DataLoss("the slot was damaged on its way: its SHA-256 is not the header's")
+        slot = await self._models.disk(
+            self._models.slots.from_bundle, header.name, data, overwrite=header.overwrite
+        )
+        return trainer_pb2.ImportSlotResponse(slot=slot)

@@ -1,0 +1,154 @@
+"""WorkerService: the private side, for the workers of this server's runs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from mltetris_api.v1 import run_pb2
+from mltetris_api.worker.v1 import worker_pb2
+
+from mltetris_server.errors import (
+    DataLoss,
+    InvalidArgument,
+    PermissionDenied,
+    Unauthenticated,
+    WrongState,
+)
+from mltetris_server.runs import states
+from mltetris_server.runs.attachment import Attachment
+from mltetris_server.runs.manager import RunManager
+from mltetris_server.runs.models import Models
+from mltetris_server.runs.run import LiveRun
+from mltetris_server.service.handlers import Context
+
+_CHUNK_BYTES = 1024 * 1024
+_MOST_BYTES = 256 * 1024 * 1024
+
+
+class WorkerServicer:
+    """Answers `mltetris.worker.v1.WorkerService`."""
+
+    def __init__(self, manager: RunManager, models: Models) -> None:
+        self._manager = manager
+        self._models = models
+
+    async def Attach(
+        self, requests: AsyncIterator[worker_pb2.AttachRequest], context: Context
+    ) -> AsyncGenerator[worker_pb2.AttachResponse, None]:
+        """Talks with a worker until it has said everything, or the line breaks."""
+        live = await self._run_of(context)
+        first = await anext(requests, None)
+        if first is None or not first.HasField("hello"):
+            raise InvalidArgument.field("hello", "must come first")
+        attachment = await live.attach(first.hello)
+        reader = asyncio.create_task(_read(live, attachment, requests))
+        try:
+            async for response in attachment.outgoing():
+                yield response
+        finally:
+            reader.cancel()
+            live.detach(attachment)
+        if reader.done() and not reader.cancelled():
+            reader.result()
+
+    async def PutCheckpoint(
+        self, requests: AsyncIterator[worker_pb2.PutCheckpointRequest], context: Context
+    ) -> worker_pb2.PutCheckpointResponse:
+        """Stores a checkpoint of the caller's run, whole or not at all."""
+        live = await self._run_of(context)
+        first = await anext(requests, None)
+        if first is None or not first.HasField("header"):
+            raise InvalidArgument.field("header", "must come first")
+        header = first.header
+        if not header.kind:
+            raise InvalidArgument.field("header.kind", "must say which")
+        if sum(file.size_bytes for file in header.files) > _MOST_BYTES:
+            raise InvalidArgument.field("header.files", f"more than {_MOST_BYTES} bytes together")
+        files = await _files(header, requests)
+        live.heard()
+        info = await self._models.write(live.id, header, files)
+        await live.checkpoint_stored(info)
+        return worker_pb2.PutCheckpointResponse(checkpoint=info)
+
+    async def GetCheckpoint(
+        self, request: worker_pb2.GetCheckpointRequest, context: Context
+    ) -> AsyncGenerator[worker_pb2.GetCheckpointResponse, None]:
+        """Sends a model that the caller's run was told to use, and no other."""
+        live = await self._run_of(context)
+        if not _is_told_to_use(live.run, request):
+            raise PermissionDenied(f"run {live.id} was not told to use that model")
+        checkpoint = await self._models.read(request)
+        manifest = checkpoint.manifest
+        header = worker_pb2.CheckpointHeader(
+            kind=request.checkpoint.kind,
+            model_json=manifest.model_json,
+            placements=manifest.placements,
+            evaluation=manifest.evaluation,
+            files=[
+                worker_pb2.CheckpointFile(name=name, size_bytes=entry.size, sha256=entry.sha256)
+                for name, entry in manifest.files.items()
+            ],
+        )
+        yield worker_pb2.GetCheckpointResponse(header=header)
+        for name in manifest.files:
+            content = checkpoint.files[name]
+            for start in range(0, len(content), _CHUNK_BYTES):
+                yield worker_pb2.GetCheckpointResponse(chunk=content[start : start + _CHUNK_BYTES])
+
+    async def _run_of(self, context: Context) -> LiveRun:
+        """The live run whose worker calls."""
+        metadata = {key: value for key, value in context.invocation_metadata() or ()}
+        run_id = str(metadata.get("mltetris-run", ""))
+        live = self._manager.live(run_id)
+        if live is None:
+            # Told apart from a wrong secret only for runs that are over: nothing to guess there.
+            run = await self._manager.get(run_id)
+            raise WrongState(f"run {run.id} is {states.name(run.state)}: nothing to do")
+        if not live.admits(str(metadata.get("mltetris-secret", ""))):
+            raise Unauthenticated(f"this is not the worker of run {live.id}")
+        return live
+
+
+async def _read(
+    live: LiveRun, attachment: Attachment, requests: AsyncIterator[worker_pb2.AttachRequest]
+) -> None:
+    """Gives the run what its worker says, until that hangs up."""
+    try:
+        async for request in requests:
+            await live.receive(attachment, request)
+    finally:
+        attachment.end()
+
+
+async def _files(
+    header: worker_pb2.CheckpointHeader,
+    requests: AsyncIterator[worker_pb2.PutCheckpointRequest],
+) -> dict[str, bytes]:
+    """Returns the files that `header` announces, checked, from the chunks that follow it."""
+    announced = sum(file.size_bytes for file in header.files)
+    content = bytearray()
+    async for request in requests:
+        content += request.chunk
+        if len(content) > announced:
+            raise InvalidArgument.field("chunk", "more bytes came than the header says")
+    if len(content) != announced:
+        raise InvalidArgument.field("chunk", f"{len(content)} bytes came instead of {announced}")
+    files: dict[str, bytes] = {}
+    start = 0
+    for file in header.files:
+        data = bytes(content[start : start + file.size_bytes])
+        start += file.size_bytes
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise DataLoss(f"{file.name} was damaged on its way")
+        files[file.name] = data
+    return files
+
+
+def _is_told_to_use(run: run_pb2.Run, request: worker_pb2.GetCheckpointRequest) -> bool:
+    if request.HasField("slot"):
+        return request.slot in run.demo.slots or (
+            run.training.HasField("slot") and run.training.slot == request.slot
+        )
+    return run.training.HasField("checkpoint") and run.training.checkpoint == request.checkpoint
