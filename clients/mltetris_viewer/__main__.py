@@ -1,0 +1,75 @@
+"""`python -m mltetris_viewer`: the window without the `mltetris` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mltetris_client import ADDRESS_VARIABLE, DEFAULT_ADDRESS
+
+from mltetris_viewer.app import DEFAULT_SIZE, main
+from mltetris_viewer.layout import MIN_SIZE
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT")
+    size = int(width), int(height)
+    if size[0] < MIN_SIZE[0] or size[1] < MIN_SIZE[1] or max(size) > 16384:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not between {MIN_SIZE[0]}x{MIN_SIZE[1]} and 16384x16384"
+        )
+    return size
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m mltetris_viewer",
+        description="Watch the runs of an mlTetris server, and steer them.",
+    )
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="the run to watch; default: the newest live one"
+    )
+    parser.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        help=f"the server; default: ${ADDRESS_VARIABLE}, else {DEFAULT_ADDRESS}",
+    )
+    parser.add_argument(
+        "--size", type=_size, default=DEFAULT_SIZE, metavar="WxH", help="default: 1280x720"
+    )
+    parser.add_argument(
+        "--screenshot",
+        type=Path,
+        metavar="FILE.png",
+        help="save a picture there and end; needs no display",
+    )
+    parser.add_argument(
+        "--after-frames",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="boards to wait for before the picture; default: 1",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    given = _arguments()
+    sys.exit(
+        main(
+            given.server,
+            given.run,
+            size=given.size,
+            screenshot=given.screenshot,
+            after_frames=given.after_frames,
+        )
+    )

@@ -1,0 +1,1 @@
+"""Everything that is painted. Knows the model and the layout; changes neither."""

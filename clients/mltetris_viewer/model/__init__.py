@@ -1,0 +1,1 @@
+"""What the viewer knows: pure state, without threads, without pygame."""
