@@ -32,7 +32,7 @@ def draw_header(
 ) -> None:
     """The top bar: whose window it is, which run, how it stands, and the connection."""
     px = type_.px
-    pygame.draw.rect(target, palette.surface, box)
+    target.fill(palette.surface, box)
     pygame.draw.line(target, palette.line, (box.x, box.bottom - 1), (box.right, box.bottom - 1))
     middle = box.centre_y
     side = px(9)
@@ -142,7 +142,7 @@ def draw_toolbar(
 ) -> None:
     """The bottom bar."""
     px = type_.px
-    pygame.draw.rect(target, palette.ground, box)
+    target.fill(palette.ground, box)
     for button in bar.buttons:
         is_hovered = hovered is not None and hovered.action is button.action
         _button(target, button, is_hovered, palette, type_)

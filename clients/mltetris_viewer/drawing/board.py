@@ -10,7 +10,7 @@ import pygame
 from mltetris_viewer.drawing.fonts import Type
 from mltetris_viewer.drawing.palette import GUIDELINE, Palette, mix
 from mltetris_viewer.drawing.shapes import ghost_tile, rounded, tile, veil
-from mltetris_viewer.layout import BoardPlace, Box
+from mltetris_viewer.layout import BoardPlace
 from mltetris_viewer.model.boards import Board, Motion
 
 #: What a well without a frame is drawn as.
@@ -18,9 +18,10 @@ EMPTY_SHAPE = (10, 20)
 _WHITE = (255, 255, 255)
 
 
-def frame_box(place: BoardPlace) -> Box:
-    """The well with the frame around it."""
-    return place.well.inset(-_rim(place))
+def draw_frame(target: pygame.Surface, place: BoardPlace, palette: Palette) -> None:
+    """Draws the frame around the well."""
+    rim = max(3, place.cell // 7)
+    rounded(target, place.well.inset(-rim), rim + 2, palette.surface, palette.line, 2)
 
 
 def draw_board(
@@ -31,9 +32,8 @@ def draw_board(
     type_: Type,
     now: float,
 ) -> None:
-    """Draws the frame, the well and what is in it at the time `now`."""
+    """Draws the well and what is in it at the time `now`."""
     well = place.well
-    rounded(target, frame_box(place), _rim(place) + 2, palette.surface, palette.line, 2)
     columns, rows = well.w // place.cell, well.h // place.cell
     target.blit(_well(columns, rows, place.cell, palette), well[:2])
     if board is None:
@@ -52,10 +52,6 @@ def draw_board(
             _over(target, place, palette, type_)
     finally:
         target.set_clip(old_clip)
-
-
-def _rim(place: BoardPlace) -> int:
-    return max(3, place.cell // 7)
 
 
 @lru_cache(maxsize=32)
@@ -155,10 +151,10 @@ def _flashing(
     empty = palette.pieces[0]
     for row in motion.cleared_rows:
         line = pygame.Rect(well.x, well.y + row * place.cell, well.w, place.cell)
-        pygame.draw.rect(target, empty, line)
+        target.fill(empty, line)
         lit = pygame.Rect(well.centre_x - half, line.y, 2 * half, line.h)
         if lit.w:
-            pygame.draw.rect(target, mix(_WHITE, palette.accent, 0.6 * share), lit)
+            target.fill(mix(_WHITE, palette.accent, 0.6 * share), lit)
 
 
 def _tops(cells: Iterable[int], columns: int) -> list[tuple[int, int]]:

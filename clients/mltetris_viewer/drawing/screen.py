@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import pygame
@@ -11,7 +11,7 @@ from mltetris_viewer.actions import Action
 from mltetris_viewer.drawing import board as board_drawing
 from mltetris_viewer.drawing import fonts, icons, shapes
 from mltetris_viewer.drawing.bars import draw_header, draw_toolbar
-from mltetris_viewer.drawing.board import EMPTY_SHAPE, draw_board, frame_box
+from mltetris_viewer.drawing.board import EMPTY_SHAPE, draw_board, draw_frame
 from mltetris_viewer.drawing.fonts import Type
 from mltetris_viewer.drawing.info import draw_race_strip, draw_race_title, draw_side
 from mltetris_viewer.drawing.overlays import draw_headline, draw_help, draw_toasts
@@ -113,7 +113,8 @@ class Screen:
         race = frames if len(frames) > 1 else None
         return {
             "header": (revision, model.link, model.runs.place(model.selected)),
-            "stage": (model.selected, frames, moving, headline(model, now)),
+            "stage": (model.selected, frames, headline(model, now)),
+            "wells": moving,
             "panel": (revision, sequence, race),
             "toolbar": (bar, self._hovered(bar, interface)),
         }
@@ -135,40 +136,64 @@ class Screen:
         layout, palette, type_ = self.layout, self._palette, self._type
         hovered = self._hovered(bar, interface)
         button = next((b for b in bar.buttons if b.action is hovered), None)
-        paint: dict[str, tuple[Box | None, Callable[[Box], None]]] = {
-            "header": (layout.header, lambda box: draw_header(target, box, model, palette, type_)),
-            "stage": (layout.stage, lambda box: self._stage(target, box, model, now)),
-            "panel": (layout.panel, lambda box: draw_panel(target, box, model, palette, type_)),
+        panel = layout.panel
+        # In the order in which they may lie on each other: the wells are a part of the stage.
+        paint: dict[str, tuple[Sequence[Box], Callable[[], None]]] = {
+            "header": (
+                [layout.header],
+                lambda: draw_header(target, layout.header, model, palette, type_),
+            ),
+            "stage": ([layout.stage], lambda: self._beside(target, model)),
+            "wells": (self._wells(), lambda: self._boards(target, model, now)),
+            "panel": (
+                [panel] if panel is not None else [],
+                lambda: draw_panel(target, panel, model, palette, type_) if panel else None,
+            ),
             "toolbar": (
-                layout.toolbar,
-                lambda box: draw_toolbar(target, box, bar, button, palette, type_),
+                [layout.toolbar],
+                lambda: draw_toolbar(target, layout.toolbar, bar, button, palette, type_),
             ),
         }
         changed: list[Box] = []
         for name, key in self._keys(model, bar, interface, now).items():
-            box, draw = paint[name]
-            if box is None or (name in self._drawn and self._drawn[name] == key):
+            boxes, draw = paint[name]
+            if name in self._drawn and self._drawn[name] == key:
                 continue
             self._drawn[name] = key
-            target.fill(palette.ground, box)
-            draw(box)
-            changed.append(box)
+            if name == "stage":
+                self._drawn.pop("wells", None)
+            if name != "wells":
+                for box in boxes:
+                    target.fill(palette.ground, box)
+            draw()
+            changed.extend(boxes)
         return changed
 
-    def _stage(self, target: pygame.Surface, box: Box, model: ViewerModel, now: float) -> None:
-        palette, type_ = self._palette, self._type
-        boards: list[tuple[int, Board | None]] = [*sorted(model.boards.items())] or [(0, None)]
-        for (number, board), place in zip(boards, self.layout.boards, strict=True):
-            draw_board(target, place, board, palette, type_, now)
-            if len(boards) == 1:
-                draw_side(target, place, board, palette, type_)
-            elif board is not None:
-                draw_race_title(target, place, number, board, palette, type_)
-                draw_race_strip(target, place, board, palette, type_)
+    def _wells(self) -> list[Box]:
+        return [place.well for place in self.layout.boards]
+
+    def _beside(self, target: pygame.Surface, model: ViewerModel) -> None:
+        """What stands around the boards."""
+        palette, type_, places = self._palette, self._type, self.layout.boards
+        boards = sorted(model.boards.items())
+        for place in places:
+            draw_frame(target, place, palette)
+        if len(places) == 1:
+            draw_side(target, places[0], boards[0][1] if boards else None, palette, type_)
+            return
+        for (number, board), place in zip(boards, places, strict=True):
+            draw_race_title(target, place, number, board, palette, type_)
+            draw_race_strip(target, place, board, palette, type_)
+
+    def _boards(self, target: pygame.Surface, model: ViewerModel, now: float) -> None:
+        """The boards themselves, and the headline over them."""
+        boards: list[Board | None] = [board for _, board in sorted(model.boards.items())]
+        for board, place in zip(boards or [None], self.layout.boards, strict=True):
+            draw_board(target, place, board, self._palette, self._type, now)
         said = headline(model, now)
         if said is not None:
-            wells = [frame_box(place) for place in self.layout.boards]
-            draw_headline(target, wells, box, said, palette, type_)
+            stage = self.layout.stage
+            draw_headline(target, self._wells(), stage, said, self._palette, self._type)
 
 
 def clear_caches() -> None:

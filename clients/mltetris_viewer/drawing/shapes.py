@@ -37,22 +37,18 @@ def rounded(
 ) -> None:
     """A filled rectangle with smooth round corners and, if asked for, a border."""
     radius = min(radius, box.w // 2 - 1, box.h // 2 - 1)
+    # `fill` is several times as fast as pygame.draw.rect.
     if radius < 2:
-        pygame.draw.rect(target, border or fill, box)
+        target.fill(border or fill, box)
         if border is not None:
-            pygame.draw.rect(target, fill, box.inset(thickness))
+            target.fill(fill, box.inset(thickness))
         return
-    rim = border or fill
-    pygame.draw.rect(target, rim, (box.x + radius, box.y, box.w - 2 * radius, box.h))
-    pygame.draw.rect(target, rim, (box.x, box.y + radius, box.w, box.h - 2 * radius))
+    rim, t = border or fill, thickness
+    target.fill(rim, (box.x + radius, box.y, box.w - 2 * radius, box.h))
+    target.fill(rim, (box.x, box.y + radius, box.w, box.h - 2 * radius))
     if border is not None:
-        t = thickness
-        pygame.draw.rect(
-            target, fill, (box.x + radius, box.y + t, box.w - 2 * radius, box.h - 2 * t)
-        )
-        pygame.draw.rect(
-            target, fill, (box.x + t, box.y + radius, box.w - 2 * t, box.h - 2 * radius)
-        )
+        target.fill(fill, (box.x + radius, box.y + t, box.w - 2 * radius, box.h - 2 * t))
+        target.fill(fill, (box.x + t, box.y + radius, box.w - 2 * t, box.h - 2 * radius))
     corner = _corner(radius, fill, border, thickness)
     far = radius + 2
     for x, source_x in ((box.x, 0), (box.right - radius, far)):

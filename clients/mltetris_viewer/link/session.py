@@ -71,13 +71,12 @@ class Session:
         watch = self._watch
         if watch is not None:
             watch.stop()
+            watch.join(_JOIN_SECONDS)
         if self._events is not None:
             self._events.cancel()
         self._trainer.close()
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
-        if watch is not None:
-            watch.join(_JOIN_SECONDS)
 
     def _watch_runs(self) -> None:
         while not self._closed.is_set():

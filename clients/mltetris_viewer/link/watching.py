@@ -14,7 +14,7 @@ MAX_FPS = 30.0
 #: Seconds between two tries of a stream that failed.
 RETRY_SECONDS = 2.0
 #: Seconds within which a thread notices that it is not needed any more.
-_NOTICE_SECONDS = 0.5
+_NOTICE_SECONDS = 0.1
 
 
 class Watch:

@@ -12,6 +12,7 @@ class Runs:
     def __init__(self) -> None:
         self._runs: dict[str, run_pb2.Run] = {}
         self._unconfirmed: set[str] = set()
+        self._ordered: list[run_pb2.Run] | None = None
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -35,10 +36,12 @@ class Runs:
         if known is not None and not doubtful and run.revision < known.revision:
             return False
         self._runs[run.id] = run
+        self._ordered = None
         return known != run
 
     def remove(self, run_id: str) -> bool:
         """Forgets a run; says whether it was known."""
+        self._ordered = None
         return self._runs.pop(run_id, None) is not None
 
     def connection_lost(self) -> None:
@@ -50,11 +53,13 @@ class Runs:
 
     def ordered(self) -> list[run_pb2.Run]:
         """Newest first."""
-        return sorted(
-            self._runs.values(),
-            key=lambda run: (run.create_time.seconds, run.create_time.nanos, run.id),
-            reverse=True,
-        )
+        if self._ordered is None:
+            self._ordered = sorted(
+                self._runs.values(),
+                key=lambda run: (run.create_time.seconds, run.create_time.nanos, run.id),
+                reverse=True,
+            )
+        return self._ordered
 
     def newest(self) -> str | None:
         """The newest run with a worker, else the newest that is queued, else the newest."""
