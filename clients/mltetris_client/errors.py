@@ -200,6 +200,7 @@ def _unreachable(text: str, address: str) -> str:
         "endpoint",
         "handshake",
         "unavailable",
+        "errors resolving",
         "broken pipe",
     )
     if any(phrase in text.lower() for phrase in grpc_talk):

@@ -1,0 +1,249 @@
+"""`mltetris pause`, `resume`, `stop`, `speed`, `mode` and `set`: steering runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mltetris_cli.exits import CliError, ExitCode
+from mltetris_cli.options import OutputOption, RunArgument, ServerOption
+from mltetris_cli.settings import Output
+
+if TYPE_CHECKING:
+    from mltetris_client import Run, Trainer
+
+_MODES = ("headless", "visual")
+_VIEWS = ("showcase", "training")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for function, name, text in (
+        (pause, "pause", "Hold a run."),
+        (resume, "resume", "Let a held run go on."),
+        (stop, "stop", "End a run; its model is kept."),
+        (speed, "speed", "Set the pace of the watched game."),
+        (mode, "mode", "Set how and which game is watched."),
+        (change, "set", "Change learning rate, exploration, budget or name of a live run."),
+    ):
+        app.command(name, short_help=text, rich_help_panel="Steer")(function)
+
+
+def pause(
+    context: typer.Context,
+    run: RunArgument = None,
+    server: ServerOption = None,
+    output: OutputOption = None,
+) -> None:
+    """\b
+    Examples:
+      mltetris pause                     the newest live run
+      mltetris pause train-7k
+
+    Holds a run; it keeps its place and its memory. Returns when it is held.
+    """
+    _steer(context, run, server, output, lambda trainer, found: trainer.pause_run(found.id))
+
+
+def resume(
+    context: typer.Context,
+    run: RunArgument = None,
+    server: ServerOption = None,
+    output: OutputOption = None,
+) -> None:
+    """\b
+    Examples:
+      mltetris resume
+      mltetris resume train-7k
+
+    Lets a held run go on.
+    """
+    _steer(context, run, server, output, lambda trainer, found: trainer.resume_run(found.id))
+
+
+def stop(
+    context: typer.Context,
+    run: RunArgument = None,
+    server: ServerOption = None,
+    output: OutputOption = None,
+) -> None:
+    """\b
+    Examples:
+      mltetris stop
+      mltetris stop train-7k
+
+    Ends a run with its last checkpoint kept; returns when it has ended. A run
+    that has ended stays as it is.
+    """
+    _steer(context, run, server, output, lambda trainer, found: trainer.stop_run(found.id))
+
+
+def speed(
+    context: typer.Context,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[RUN] PACE", help="Placements a second, 0.1..1000; before it, a run."
+        ),
+    ],
+    server: ServerOption = None,
+    output: OutputOption = None,
+) -> None:
+    """\b
+    Examples:
+      mltetris speed 30                  the newest live run
+      mltetris speed train-7k 0.5
+
+    Sets the pace of the watched game, in placements a second. It counts in
+    visual mode.
+    """
+    if len(words) > 2:
+        raise CliError("too many words", "Write `mltetris speed [RUN] PACE`.", ExitCode.USAGE)
+    try:
+        pace = float(words[-1])
+    except ValueError:
+        raise CliError(
+            f"{words[-1]!r} is not a number of placements a second",
+            "Write `mltetris speed [RUN] PACE`, for example `mltetris speed 30`.",
+            ExitCode.USAGE,
+        ) from None
+    run = words[0] if len(words) == 2 else None
+    _steer(context, run, server, output, lambda trainer, found: trainer.set_speed(found.id, pace))
+
+
+def mode(
+    context: typer.Context,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[RUN] [headless|visual] [showcase|training]",
+            help="A mode, a view or both; before them, a run.",
+        ),
+    ],
+    server: ServerOption = None,
+    output: OutputOption = None,
+) -> None:
+    """\b
+    Examples:
+      mltetris mode headless             full speed; frames are samples
+      mltetris mode visual training      slow down and show the training itself
+      mltetris mode train-7k showcase    show the policy's own game
+
+    Sets how the watched game is paced (headless, visual) and which one it is:
+    the policy's showcase, or board 0 of the training, exploration included.
+    """
+    modes = [word for word in words if word in _MODES]
+    views = [word for word in words if word in _VIEWS]
+    others = [word for word in words if word not in _MODES + _VIEWS]
+    if len(modes) > 1 or len(views) > 1 or len(others) > 1 or not modes + views:
+        raise CliError(
+            "name a mode (headless, visual), a view (showcase, training) or both",
+            "See `mltetris mode --help`.",
+            ExitCode.USAGE,
+        )
+
+    def act(trainer: Trainer, found: Run) -> Run:
+        return trainer.set_mode(
+            found.id,
+            mode=modes[0] if modes else None,  # type: ignore[arg-type]
+            view=views[0] if views else None,  # type: ignore[arg-type]
+        )
+
+    _steer(context, others[0] if others else None, server, output, act)
+
+
+def change(
+    context: typer.Context,
+    run: RunArgument = None,
+    name: Annotated[str | None, typer.Option(help="A name for people.", show_default=False)] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="From now on, in place of the schedule.", show_default=False),
+    ] = None,
+    exploration: Annotated[
+        float | None,
+        typer.Option(help="Random placements, 0..1, in place of the schedule.", show_default=False),
+    ] = None,
+    target_lines: Annotated[
+        float | None, typer.Option(help="The goal, in mean lines.", show_default=False)
+    ] = None,
+    max_placements: Annotated[
+        int | None, typer.Option(help="Placements in all.", show_default=False)
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Seconds in all.", show_default=False)
+    ] = None,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="learning_rate or exploration: to its schedule; budget: no end. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    server: ServerOption = None,
+    output: OutputOption = None,
+) -> None:
+    """\b
+    Examples:
+      mltetris set --learning-rate 0.0005
+      mltetris set train-7k --target-lines 5000
+      mltetris set --reset learning_rate --reset exploration
+
+    Changes a live run; the rest stays as it is. A budget's other limits stay,
+    too.
+    """
+    limits = {
+        "target_lines": target_lines,
+        "max_placements": max_placements,
+        "max_seconds": max_seconds,
+    }
+    given = [name, learning_rate, exploration, *limits.values()]
+    if all(value is None for value in given) and not reset:
+        raise CliError("nothing to change", "See `mltetris set --help`.", ExitCode.USAGE)
+
+    def act(trainer: Trainer, found: Run) -> Run:
+        from mltetris_client import Budget, specs
+
+        budget = None
+        if any(value is not None for value in limits.values()):
+            budget = Budget()
+            budget.CopyFrom(found.training.budget)
+            budget.MergeFrom(
+                specs.budget(
+                    target_lines=target_lines,
+                    max_placements=max_placements,
+                    max_seconds=max_seconds,
+                )
+            )
+        return trainer.update_run(
+            found.id,
+            display_name=name,
+            learning_rate=learning_rate,
+            exploration=exploration,
+            budget=budget,
+            reset=reset or (),
+        )
+
+    _steer(context, run, server, output, act)
+
+
+def _steer(
+    context: typer.Context,
+    run: str | None,
+    server: str | None,
+    output: Output | None,
+    act: Callable[[Trainer, Run], Run],
+) -> None:
+    """Finds the run, does something with it, and shows it as it is then."""
+    from mltetris_cli.jsonify import to_json
+    from mltetris_cli.resolve import resolve_run
+    from mltetris_cli.runs_view import one_line
+    from mltetris_cli.session import Session
+
+    session = Session(context, server, output)
+    with session.connect() as trainer:
+        after = act(trainer, resolve_run(trainer, run))
+    session.show(lambda: to_json(after), lambda: one_line(after))

@@ -1,0 +1,68 @@
+"""`mltetris serve`: only the server."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from mltetris_cli.options import DataDirOption, OutputOption
+from mltetris_cli.settings import DEFAULT_LISTEN
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(
+        "serve", short_help="Start a server and keep it until Ctrl-C.", rich_help_panel="Start"
+    )(serve)
+
+
+def serve(
+    context: typer.Context,
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 is a free one.")
+    ] = DEFAULT_LISTEN,
+    data_dir: DataDirOption = None,
+    max_runs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Runs that may go at once. (default number of cores)", show_default=False
+        ),
+    ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Seconds a worker goes on alone when the server dies. (default 60)",
+            show_default=False,
+        ),
+    ] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged.")
+    ] = "info",
+    log_format: Annotated[
+        Literal["console", "json"] | None,
+        typer.Option(help="How: for people or for machines. (default by -o)", show_default=False),
+    ] = None,
+    output: OutputOption = None,
+) -> None:
+    """\b
+    Examples:
+      mltetris serve                          on localhost, port 50051
+      mltetris serve --data-dir /data/tetris --max-runs 8
+      mltetris serve --listen 0.0.0.0:50051   for all machines; no password!
+
+    Starts a server. Its log goes to stderr; with -o json stdout gets one line
+    when it is ready. Ctrl-C ends it with every run checkpointed.
+    """
+    from mltetris_cli.serving import run_serve
+    from mltetris_cli.session import Session
+
+    session = Session(context, output=output, data_dir=data_dir)
+    arguments = ["--log-level", log_level]
+    arguments += ["--log-format", log_format or ("json" if session.json else "console")]
+    if max_runs is not None:
+        arguments += ["--max-runs", str(max_runs)]
+    if grace is not None:
+        arguments += ["--grace", str(grace)]
+    run_serve(session, listen, tuple(arguments))

@@ -1,0 +1,199 @@
+"""`mltetris train`: starts a training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from mltetris_cli.options import (
+    FollowOption,
+    Mode,
+    OutputOption,
+    ServerOption,
+    View,
+)
+
+_BUDGET = "When it ends (default: when stopped)"
+_START = "What it goes on from"
+_GAME = "The game"
+_EXAM = "How it is examined"
+_TD = "Hyperparameters of TD"
+_SHOW = "How it is shown"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("train", short_help="Start a training.", rich_help_panel="Start")(train)
+
+
+def _option(help: str, panel: str, default: str | None = None) -> typer.models.OptionInfo:
+    """An option that is not sent unless given: its default is the server's."""
+    option: typer.models.OptionInfo = typer.Option(
+        help=help if default is None else f"{help} (default {default})",
+        rich_help_panel=panel,
+        show_default=False,
+    )
+    return option
+
+
+def train(
+    context: typer.Context,
+    name: Annotated[str, typer.Option(help="A name for people.", show_default=False)] = "",
+    request_id: Annotated[
+        str,
+        typer.Option(help="A key: the same one never starts a second run.", show_default=False),
+    ] = "",
+    follow: FollowOption = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of everything drawn. (default drawn)", show_default=False),
+    ] = None,
+    target_lines: Annotated[
+        float | None, _option("Mean lines of a greedy evaluation to reach.", _BUDGET)
+    ] = None,
+    max_placements: Annotated[int | None, _option("Placements to train for.", _BUDGET)] = None,
+    max_seconds: Annotated[
+        float | None, _option("Seconds to train, pauses not counted.", _BUDGET)
+    ] = None,
+    from_slot: Annotated[
+        str | None, typer.Option(metavar="SLOT", help="A slot.", rich_help_panel=_START)
+    ] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN[:best|latest|final]",
+            help="A run's checkpoint; the best where none is named.",
+            rich_help_panel=_START,
+        ),
+    ] = None,
+    algorithm: Annotated[
+        Literal["td"] | None, _option("The learning algorithm.", _TD, "td")
+    ] = None,
+    features: Annotated[
+        Literal["simple", "bcts"] | None, _option("What the agent sees.", _TD, "bcts")
+    ] = None,
+    width: Annotated[int | None, _option("Columns, 4..32.", _GAME, "10")] = None,
+    height: Annotated[int | None, _option("Rows, 4..40.", _GAME, "20")] = None,
+    rule: Annotated[
+        Literal["gymnasium", "published"] | None, _option("When it is over.", _GAME, "gymnasium")
+    ] = None,
+    randomizer: Annotated[
+        Literal["bag7", "uniform"] | None, _option("How pieces come.", _GAME, "bag7")
+    ] = None,
+    evaluation_games: Annotated[
+        int | None, _option("Greedy games an evaluation, 1..1000.", _EXAM, "20")
+    ] = None,
+    evaluation_period: Annotated[
+        float | None, _option("Seconds of training between two.", _EXAM, "1")
+    ] = None,
+    evaluation_max_lines: Annotated[
+        int | None, _option("Lines after which a game is cut off.", _EXAM, "2.5 x the target")
+    ] = None,
+    evaluation_seed: Annotated[
+        int | None, _option("Seed of the first game.", _EXAM, "from --seed")
+    ] = None,
+    boards: Annotated[int | None, _option("Boards played at once.", _TD, "64")] = None,
+    rollout_steps: Annotated[
+        int | None, _option("Placements a board between updates.", _TD, "32")
+    ] = None,
+    gamma: Annotated[float | None, _option("Discount.", _TD, "0.98")] = None,
+    td_lambda: Annotated[float | None, _option("The lambda of TD(lambda).", _TD, "0.5")] = None,
+    learning_rate: Annotated[float | None, _option("Adam's first step size.", _TD, "0.003")] = None,
+    final_learning_rate_fraction: Annotated[
+        float | None, _option("Share of it left at the end.", _TD, "0.03")
+    ] = None,
+    exploration_initial: Annotated[
+        float | None, _option("Random placements at the start.", _TD, "0.1")
+    ] = None,
+    exploration_final: Annotated[
+        float | None, _option("Random placements at the end.", _TD, "0.003")
+    ] = None,
+    schedule_placements: Annotated[
+        int | None, _option("Placements until the final values.", _TD, "3,000,000")
+    ] = None,
+    batch_size: Annotated[int | None, _option("Samples a gradient step.", _TD, "512")] = None,
+    epochs: Annotated[int | None, _option("Passes an update.", _TD, "4")] = None,
+    window: Annotated[int | None, _option("Rollouts kept to learn from.", _TD, "40")] = None,
+    hidden_units: Annotated[int | None, _option("Hidden units.", _TD, "32")] = None,
+    death_reward: Annotated[float | None, _option("Reward of dying.", _TD, "-10")] = None,
+    average_decay: Annotated[
+        float | None, _option("Weight of the old values in the average.", _TD, "0.95")
+    ] = None,
+    training_height: Annotated[
+        int | None, _option("Rows of the training boards.", _TD, "10")
+    ] = None,
+    checkpoint_period: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds between two `latest` checkpoints. (default 15)", show_default=False
+        ),
+    ] = None,
+    mode: Annotated[Mode | None, _option("Paced for the eye, or not.", _SHOW, "visual")] = None,
+    view: Annotated[
+        View | None, _option("The policy's game, or the training's.", _SHOW, "showcase")
+    ] = None,
+    placements_per_second: Annotated[
+        float | None, _option("Pace of the watched game, 0.1..1000.", _SHOW, "8")
+    ] = None,
+    server: ServerOption = None,
+    output: OutputOption = None,
+) -> None:
+    """\b
+    Examples:
+      mltetris train                                      until you stop it
+      mltetris train --seed 1 --target-lines 1000 --follow
+      mltetris train --from-slot starter --learning-rate 0.001
+      mltetris train --from-run train-7k2m9q:latest --max-seconds 60
+
+    Starts a training and returns at once with its id on stdout; --follow
+    watches it. What is not given takes the server's default, which `mltetris
+    show` then tells.
+    """
+    from mltetris_client.specs import training
+
+    from mltetris_cli.session import Session
+    from mltetris_cli.starting import announce
+
+    session = Session(context, server, output)
+    spec = training(
+        seed=seed,
+        target_lines=target_lines,
+        max_placements=max_placements,
+        max_seconds=max_seconds,
+        from_slot=from_slot,
+        from_run=from_run,
+        algorithm=algorithm,
+        features=features,
+        width=width,
+        height=height,
+        rule=rule,
+        randomizer=randomizer,
+        evaluation_games=evaluation_games,
+        evaluation_period=evaluation_period,
+        evaluation_max_lines=evaluation_max_lines,
+        evaluation_seed=evaluation_seed,
+        boards=boards,
+        rollout_steps=rollout_steps,
+        gamma=gamma,
+        td_lambda=td_lambda,
+        learning_rate=learning_rate,
+        final_learning_rate_fraction=final_learning_rate_fraction,
+        exploration_initial=exploration_initial,
+        exploration_final=exploration_final,
+        schedule_placements=schedule_placements,
+        batch_size=batch_size,
+        epochs=epochs,
+        window=window,
+        hidden_units=hidden_units,
+        death_reward=death_reward,
+        average_decay=average_decay,
+        training_height=training_height,
+        checkpoint_period=checkpoint_period,
+        mode=mode,
+        view=view,
+        placements_per_second=placements_per_second,
+    )
+    with session.connect() as trainer:
+        run = trainer.start_run(spec, display_name=name, request_id=request_id)
+        announce(session, trainer, run, follow=follow)

@@ -1,0 +1,209 @@
+"""The part of the live view beside the board: figures, curves and the way to the goal."""
+
+from __future__ import annotations
+
+from mltetris_client import BoardFrame, MetricPoint, Run, is_final
+from rich.text import Text
+
+from mltetris_cli.jsonify import seconds
+from mltetris_cli.live import figures
+from mltetris_cli.live.board import piece_preview
+from mltetris_cli.live.follower import Follower
+from mltetris_cli.live.series import Series, bars
+
+LINES_STYLE = "bright_cyan"
+REWARD_STYLE = "bright_magenta"
+LABEL_STYLE = "bright_black"
+_NO_PIECE = 0
+
+
+def game_lines(frame: BoardFrame | None, *, color: bool) -> list[Text]:
+    """The watched game: next piece, lines, score, number of the game."""
+    preview = piece_preview(frame.next[0] if frame and frame.next else _NO_PIECE, color=color)
+    labels = ("LINES", "SCORE", "PIECES", "GAME")
+    values = ("-",) * 4
+    if frame is not None:
+        values = (
+            figures.count(frame.lines),
+            figures.short(frame.score),
+            figures.count(frame.placements),
+            figures.count(frame.episode),
+        )
+    widths = (8, 9, 9, 7)
+    heads = Text("NEXT      ", style=LABEL_STYLE, end="")
+    for label, width in zip(labels, widths, strict=True):
+        heads.append(label.ljust(width))
+    first = preview[0].copy()
+    first.append("  ")
+    for value, width in zip(values, widths, strict=True):
+        first.append(value.ljust(width), "bold")
+    second = preview[1].copy()
+    if frame is not None and frame.player:
+        second.append("  ")
+        second.append("played by ", LABEL_STYLE)
+        second.append(frame.player, "bold")
+    if frame is not None and frame.game_over:
+        second.append("  ")
+        second.append("GAME OVER", "bold bright_red")
+    return [heads, first, second]
+
+
+def curve(
+    title: str,
+    series: Series,
+    *,
+    rows: int,
+    width: int,
+    style: str,
+    note: str = "",
+    waiting: str,
+    floor: float | None = None,
+) -> list[Text]:
+    """A titled curve of ``rows`` lines: its range on the left, its newest value in the title."""
+    head = Text(end="")
+    head.append(title, LABEL_STYLE)
+    if series.last is not None:
+        head.append(f"  {figures.lines(series.last)}", f"bold {style}")
+    if note:
+        room = width - head.cell_len - len(note)
+        if room >= 2:
+            head.append(" " * room + note, LABEL_STYLE)
+    axis = 6
+    columns = series.columns(width - axis - 1)
+    known = [value for value in columns if value is not None]
+    if not known:
+        blank = [Text(" " * axis + "▏", style=LABEL_STYLE, end="") for _ in range(rows)]
+        blank[rows // 2].append(waiting)
+        return [head, *blank]
+    top = max(known)
+    bottom = min(known) if floor is None else min(floor, *known)
+    lines: list[Text] = []
+    for row, drawn in enumerate(bars(columns, rows, top=top, bottom=bottom)):
+        mark = figures.short(top) if row == 0 else figures.short(bottom) if row == rows - 1 else ""
+        line = Text(end="")
+        line.append(mark.rjust(axis), LABEL_STYLE)
+        line.append("▏", LABEL_STYLE)
+        line.append(drawn, style)
+        lines.append(line)
+    return [head, *lines]
+
+
+def metric_lines(run: Run, point: MetricPoint | None, width: int) -> list[Text]:
+    """The figures of learning, two columns."""
+    pairs: list[tuple[str, str]] = []
+    if point is not None:
+        pace = ""
+        if point.HasField("placements_per_second"):
+            pace = f"{figures.short(point.placements_per_second)}/s"
+        pairs.append(("placements", f"{figures.short(point.placements)}  {pace}".rstrip()))
+        pairs.append(("games", figures.short(point.episodes)))
+        if point.HasField("best_lines"):
+            pairs.append(("best game", f"{figures.count(point.best_lines)} lines"))
+        if point.HasField("mean_lines"):
+            pairs.append(("lines a game", figures.lines(point.mean_lines)))
+        if point.HasField("exploration"):
+            pairs.append(("exploration", figures.small(point.exploration)))
+        if point.HasField("learning_rate"):
+            pairs.append(("learning rate", figures.small(point.learning_rate)))
+        if point.HasField("loss"):
+            pairs.append(("loss", figures.small(point.loss)))
+    pairs.append(("watching", watching(run)))
+    half = width // 2
+    lines: list[Text] = []
+    for start in range(0, len(pairs), 2):
+        line = Text(end="")
+        for column, (label, value) in enumerate(pairs[start : start + 2]):
+            line.append(f"{label:<14}", LABEL_STYLE)
+            line.append(value)
+            if column == 0:
+                line.append(" " * max(1, half - line.cell_len))
+        lines.append(line)
+    return lines
+
+
+def watching(run: Run) -> str:
+    """How the run is shown: its view and its pace."""
+    from mltetris_cli.live.words import view_word
+
+    control = run.control
+    return view_word(control)
+
+
+def progress_line(run: Run, point: MetricPoint | None, width: int) -> Text:
+    """The way to the goal, and how long it will take."""
+    line = Text(end="")
+    if point is None or not point.HasField("progress"):
+        text = "" if point is None else f"running for {figures.span(seconds(point.elapsed))}"
+        line.append(text, LABEL_STYLE)
+        return line
+    share = min(1.0, max(0.0, point.progress))
+    tail = f" {share:4.0%}"
+    if is_final(run):
+        tail += f"  {figures.span(seconds(point.elapsed))}"
+    elif point.HasField("eta"):
+        tail += f"  {figures.span(seconds(point.eta))} left"
+    room = max(4, width - max(len(tail), 18))
+    done = round(share * room)
+    line.append("━" * done, LINES_STYLE)
+    line.append("━" * (room - done), "bright_black")
+    line.append(tail, "bold")
+    return line
+
+
+def side_lines(follower: Follower, width: int, height: int, *, color: bool) -> list[Text]:
+    """Everything beside the board, in ``height`` lines of at most ``width`` characters."""
+    run, point = follower.run, follower.point
+    boards = follower.boards
+    single = boards.frames[0] if boards is not None and len(boards.frames) == 1 else None
+    lines = game_lines(single, color=color) if boards is None or single else []
+    figures_part = metric_lines(run, point, width)
+    progress = progress_line(run, point, width)
+    is_demo = run.HasField("demo")
+    room = height - len(lines) - len(figures_part) - 1 - (5 if not is_demo else 3)
+    if is_demo:
+        games = curve(
+            "LINES IN EACH GAME",
+            follower.game_lines,
+            rows=max(2, min(6, room)),
+            width=width,
+            style=LINES_STYLE,
+            waiting="no game has ended yet",
+            floor=0.0,
+        )
+        parts = [lines, games, figures_part, [progress]]
+    else:
+        upper = max(2, min(8, (room + 1) * 3 // 5))
+        lower = max(2, min(5, room - upper))
+        best = run.best_evaluation
+        note = f"best {figures.lines(best.mean_lines)}" if best.games else ""
+        parts = [
+            lines,
+            curve(
+                "LINES, without exploring",
+                follower.evaluations,
+                rows=upper,
+                width=width,
+                style=LINES_STYLE,
+                note=note,
+                waiting="examined within seconds",
+                floor=0.0,
+            ),
+            curve(
+                "REWARD of 100 games",
+                follower.rewards,
+                rows=lower,
+                width=width,
+                style=REWARD_STYLE,
+                waiting="no game has ended yet",
+            ),
+            figures_part,
+            [progress],
+        ]
+    spare = height - sum(map(len, parts))
+    result: list[Text] = []
+    for part in parts:
+        if result and part and spare > 0:
+            result.append(Text(end=""))
+            spare -= 1
+        result.extend(part)
+    return result[:height]

@@ -1,0 +1,134 @@
+"""The `mltetris` command: its commands put together, and one place where errors end."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from mltetris_cli.commands import control, demo, doctor, runs, serve, slots, train, up, watch
+from mltetris_cli.exits import CliError, ExitCode, Terminated, one_line
+from mltetris_cli.options import OutputOption
+from mltetris_cli.session import GlobalFlags
+
+app = typer.Typer(
+    name="mltetris",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def mltetris(
+    context: typer.Context,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="HOST:PORT",
+            help="The server. (env MLTETRIS_SERVER, default localhost:50051)",
+            show_default=False,
+        ),
+    ] = None,
+    output: OutputOption = None,
+) -> None:
+    """\b
+    Examples:
+      mltetris up                       train an agent and watch it get good
+      mltetris serve                    only the server; then, elsewhere:
+      mltetris train --seed 1           start a training, and return
+      mltetris watch                    watch the newest run
+      mltetris slots save mine          keep its best model
+      mltetris demo mine --follow       watch that model play
+
+    Trains agents to play Tetris; shows and steers them while they learn.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server, 4 not found,
+    5 wrong state, 130 interrupted. Settings come from flags, then from the
+    environment, then from the config file.
+    """
+    context.obj = GlobalFlags(server=server, output=output)
+
+
+up.register(app)
+serve.register(app)
+train.register(app)
+demo.register(app)
+watch.register(app)
+runs.register(app)
+control.register(app)
+slots.register(app)
+doctor.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and ends the process with its exit code."""
+    _prepare_streams()
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command line; returns the exit code, with every error told on stderr."""
+    try:
+        result = app(args=list(arguments), prog_name="mltetris", standalone_mode=False)
+        return result if isinstance(result, int) else ExitCode.OK
+    except CliError as error:
+        return _tell(error.message, error.hint, error.exit_code)
+    except typer.TyperException as error:
+        return _tell_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.INTERRUPT
+    except Terminated as signal:
+        return signal.exit_code
+    except BrokenPipeError:
+        # The reader of our stdout (head, less) has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except OSError as error:
+        return _tell(str(error), "", ExitCode.FAILURE)
+    except Exception as error:
+        told = _tell_server_error(error)
+        if told is None:
+            raise
+        return told
+
+
+def _tell(message: str, hint: str, code: int) -> int:
+    print(one_line(message, hint), file=sys.stderr, flush=True)
+    return int(code)
+
+
+def _tell_usage(error: typer.TyperException) -> int:
+    """Tells what typer found wrong with the command line; the bare command shows its help."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)
+        return ExitCode.USAGE
+    path = context.command_path if context is not None else "mltetris"
+    return _tell(error.format_message(), f"See `{path} --help`.", error.exit_code)
+
+
+def _tell_server_error(error: Exception) -> int | None:
+    """Tells an error of the SDK; None: it is none, and the SDK may not even be loaded."""
+    if "mltetris_client" not in sys.modules:
+        return None
+    from mltetris_cli.server_errors import tell
+
+    return tell(error)
+
+
+def _prepare_streams() -> None:
+    """Lets a terminal with a small character set show what it can instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -1,0 +1,170 @@
+"""Runs for people: a line, a table, and everything there is to say about one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from mltetris_client import Evaluation, Run, is_final, name_of
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mltetris_cli.jsonify import seconds
+from mltetris_cli.live import figures, words
+
+
+def one_line(run: Run) -> str:
+    """Id, state and how it is shown."""
+    parts = [run.id, words.state_word(run)]
+    reason = words.reason_word(run)
+    if reason:
+        parts.append(f"({reason})")
+    if not is_final(run):
+        parts.append(words.view_word(run.control))
+    return "  ".join(parts)
+
+
+def state_text(run: Run) -> Text:
+    """The state in its colour."""
+    state = words.state_word(run)
+    return Text(state, style=words.STATE_STYLES.get(state, ""))
+
+
+def table(runs: Sequence[Run]) -> RenderableType:
+    """Runs as a table."""
+    if not runs:
+        return "no runs; start one with `mltetris train`"
+    result = Table(box=None, pad_edge=False, header_style="bright_black", show_edge=False)
+    result.add_column("RUN", no_wrap=True)
+    result.add_column("STATE", no_wrap=True)
+    result.add_column("LINES", justify="right")
+    result.add_column("BEST", justify="right")
+    result.add_column("PLACEMENTS", justify="right")
+    result.add_column("TIME", justify="right")
+    result.add_column("DONE", justify="right")
+    result.add_column("STARTED", justify="right", no_wrap=True)
+    result.add_column("NAME", overflow="ellipsis", no_wrap=True)
+    for run in runs:
+        point = run.metrics
+        best = run.best_evaluation
+        done = f"{point.progress:.0%}" if point.HasField("progress") else "-"
+        result.add_row(
+            run.id,
+            state_text(run),
+            figures.lines(best.mean_lines) if best.games else "-",
+            figures.short(point.best_lines) if point.HasField("best_lines") else "-",
+            figures.short(point.placements),
+            figures.span(seconds(point.elapsed)) if point.HasField("elapsed") else "-",
+            done,
+            ago(run.create_time),
+            Text(printable(run.display_name)),
+        )
+    return result
+
+
+def details(run: Run) -> RenderableType:
+    """Everything about one run."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bright_black", no_wrap=True)
+    grid.add_column()
+    state = state_text(run)
+    reason = words.reason_word(run)
+    state.append(f"  {reason}" if reason else "")
+    grid.add_row("run", Text(run.id, style="bold"))
+    grid.add_row("state", state)
+    if run.display_name:
+        grid.add_row("name", Text(printable(run.display_name)))
+    if run.error.message:
+        grid.add_row("error", Text(printable(run.error.message), style="bright_red"))
+    grid.add_row("asked", f"{ago(run.create_time)}  ({run.create_time.ToJsonString()})")
+    grid.add_row("goal", words.goal_words(run))
+    for label, value in _figures(run):
+        grid.add_row(label, value)
+    if not is_final(run):
+        grid.add_row("shown", words.view_word(run.control))
+    for label, value in _spec(run):
+        grid.add_row(label, value)
+    for info in run.checkpoints:
+        from mltetris_api.v1 import run_pb2
+
+        kind = name_of(run_pb2.CheckpointKind, info.kind)
+        text = f"{figures.count(info.placements)} placements, {figures.size(info.size_bytes)}"
+        if info.evaluation.games:
+            text += f", {figures.lines(info.evaluation.mean_lines)} lines"
+        grid.add_row(f"checkpoint {kind}", text)
+    if not run.log_tail:
+        return grid
+    tail = "\n".join(printable(line) for line in run.log_tail.splitlines())
+    return Group(grid, Text("\nend of its log", style="bright_black"), Text(tail))
+
+
+def evaluation_words(evaluation: Evaluation) -> str:
+    """An evaluation in a line."""
+    text = (
+        f"{figures.lines(evaluation.mean_lines)} ± {figures.lines(evaluation.standard_error)} "
+        f"lines in {evaluation.games} games (worst {figures.count(evaluation.worst_lines)}, "
+        f"best {figures.count(evaluation.best_lines)})"
+    )
+    if evaluation.cut_off_games:
+        text += f", {evaluation.cut_off_games} cut off at {figures.count(evaluation.max_lines)}"
+    return text
+
+
+def ago(moment: Timestamp) -> str:
+    """How long ago something was."""
+    if not moment.seconds:
+        return "-"
+    return f"{figures.span(max(0.0, time.time() - moment.seconds))} ago"
+
+
+def printable(text: str) -> str:
+    """Text of others without what would move the cursor or change colours."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _figures(run: Run) -> list[tuple[str, str]]:
+    point = run.metrics
+    rows: list[tuple[str, str]] = []
+    if run.best_evaluation.games:
+        rows.append(("best", evaluation_words(run.best_evaluation)))
+    if run.last_evaluation.games:
+        rows.append(("newest", evaluation_words(run.last_evaluation)))
+    if point.sequence:
+        rows.append(("placements", figures.count(point.placements)))
+        rows.append(("games", figures.count(point.episodes)))
+        rows.append(("time", figures.span(seconds(point.elapsed))))
+    for name, label, form in (
+        ("best_lines", "best game", figures.count),
+        ("mean_lines", "lines a game", figures.lines),
+        ("mean_reward", "reward", figures.small),
+        ("loss", "loss", figures.small),
+        ("exploration", "exploration", figures.small),
+        ("learning_rate", "learning rate", figures.small),
+        ("placements_per_second", "placements/s", figures.count),
+    ):
+        if point.HasField(name):  # type: ignore[arg-type]
+            rows.append((label, form(getattr(point, name))))
+    return rows
+
+
+def _spec(run: Run) -> list[tuple[str, str]]:
+    """What was asked, fields by their names in the contract."""
+    from mltetris_cli.jsonify import to_json
+
+    which = run.WhichOneof("spec")
+    if which is None:
+        return []
+    rows: list[tuple[str, str]] = []
+    for name, value in to_json(getattr(run, which)).items():
+        if name in {"budget", "mode", "view"} or value in (None, [], {}):
+            continue
+        if isinstance(value, dict):
+            parts = (f"{key} {part}" for key, part in value.items() if part is not None)
+            rows.append((name, ", ".join(parts)))
+        elif isinstance(value, list):
+            rows.append((name, ", ".join(map(str, value))))
+        else:
+            rows.append((name, str(value)))
+    return rows

@@ -1,0 +1,224 @@
+"""A server as a child process: started, waited for, and never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from mltetris_cli.exits import CliError, ExitCode
+from mltetris_cli.settings import DEFAULT_LISTEN
+
+_START_TIMEOUT_S = 60.0
+# SIGTERM is answered within 5 s; the rest is for slow disks.
+_STOP_TIMEOUT_S = 15.0
+_KEPT_LOG_LINES = 200
+_SERVER_MODULE = "mltetris_server.service"
+
+
+class ServerProcess:
+    """A server of our own. In a ``with`` it is stopped at the end, whatever happens.
+
+    It runs in a session of its own, so that Ctrl-C in the terminal reaches only us, who then stop
+    it in order. ``log_to_terminal`` shows its log on our stderr; else the end of it is kept.
+
+    Raises:
+        CliError: the server's packages are missing, or it did not start; says why.
+    """
+
+    def __init__(
+        self,
+        *,
+        listen: str,
+        data_dir: Path,
+        log_to_terminal: bool = False,
+        arguments: tuple[str, ...] = (),
+    ) -> None:
+        require_server()
+        self._log: deque[str] = deque(maxlen=_KEPT_LOG_LINES)
+        self._ready: queue.SimpleQueue[dict[str, object] | None] = queue.SimpleQueue()
+        command = [
+            sys.executable,
+            "-m",
+            _SERVER_MODULE,
+            "--listen",
+            listen,
+            "--data-dir",
+            str(data_dir),
+            *arguments,
+        ]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=None if log_to_terminal else subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=os.name == "posix",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        self._readers = [self._read(self._process.stdout, self._read_ready)]
+        if self._process.stderr is not None:
+            self._readers.append(self._read(self._process.stderr, self._read_log))
+        try:
+            ready = self._await_ready()
+        except BaseException:
+            self.stop()
+            raise
+        self.address = str(ready["address"])
+        self.data_dir = Path(str(ready.get("data_dir", data_dir)))
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def check(self) -> None:
+        """Raises CliError if the server has ended by itself."""
+        if not self.running:
+            raise CliError(
+                f"the server ended unexpectedly (exit code {self._process.returncode})"
+                + self._last_words(),
+                "Start it with `mltetris serve` to see its log.",
+            )
+
+    def wait(self) -> int:
+        """Waits for its end; returns its exit code."""
+        return self._process.wait()
+
+    def stop(self) -> int:
+        """Ends it: in order, with every run checkpointed, or by force if it does not listen."""
+        if self.running:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if sys.platform == "win32":
+                    self._process.send_signal(signal.CTRL_BREAK_EVENT)
+                else:
+                    self._process.terminate()
+            try:
+                self._process.wait(timeout=_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        for reader in self._readers:
+            reader.join(timeout=1.0)
+        return self._process.returncode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.stop()
+        except KeyboardInterrupt:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+    # -- Reading what it says --------------------------------------------------------------------
+
+    def _read(self, stream: IO[str] | None, work: object) -> threading.Thread:
+        assert stream is not None and callable(work)
+        thread = threading.Thread(target=work, args=(stream,), daemon=True)
+        thread.start()
+        return thread
+
+    def _read_ready(self, stream: IO[str]) -> None:
+        """Finds the one JSON line on stdout; everything else there is drained."""
+        for line in stream:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict) and event.get("event") == "ready" and "address" in event:
+                self._ready.put(event)
+        self._ready.put(None)
+
+    def _read_log(self, stream: IO[str]) -> None:
+        for line in stream:
+            self._log.append(line.rstrip())
+
+    def _await_ready(self) -> dict[str, object]:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        try:
+            ready = self._ready.get(timeout=max(0.1, deadline - time.monotonic()))
+        except queue.Empty:
+            raise CliError(
+                f"the server was not ready within {_START_TIMEOUT_S:.0f} s" + self._last_words(),
+                "Start it with `mltetris serve` to see its log.",
+            ) from None
+        if ready is not None:
+            return ready
+        code = self._process.wait()
+        for reader in self._readers:
+            reader.join(timeout=1.0)
+        for line in reversed(self._log):
+            if line.startswith("error: "):
+                exit_code = ExitCode.USAGE if code == ExitCode.USAGE else ExitCode.FAILURE
+                raise CliError(line.removeprefix("error: "), exit_code=exit_code)
+        if self._process.stderr is None:  # its words are on the terminal already
+            raise CliError("the server did not start", exit_code=ExitCode(code if code == 2 else 1))
+        raise CliError(f"the server did not start (exit code {code})" + self._last_words())
+
+    def _last_words(self) -> str:
+        return f": {self._log[-1].strip()}" if self._log else ""
+
+
+def require_server() -> None:
+    """Raises CliError unless the packages a server needs are installed."""
+    needed = ("mltetris_server", "sqlalchemy", "structlog", "torch", "numba", "stable_baselines3")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CliError(
+            f"this is the thin client: {', '.join(missing)} not installed",
+            'Install the server with `pip install "mltetris[server]"`.',
+        )
+
+
+def free_listen_address() -> tuple[str, bool]:
+    """Where to listen when nobody said: the default port, or any free one where it is taken.
+
+    Returns the address and whether it is the default.
+    """
+    host, _, port = DEFAULT_LISTEN.rpartition(":")
+    if port_is_free(host, int(port)):
+        return DEFAULT_LISTEN, True
+    return f"{host}:0", False
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        if sys.platform == "win32":
+            # On Windows SO_REUSEADDR would let us share a port that is in use.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,86 @@
+"""What every command needs: the settings, the server, and a place for its output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mltetris_cli.settings import Output, Settings, load_settings
+
+if TYPE_CHECKING:
+    import typer
+    from mltetris_client import Trainer
+    from rich.console import Console, RenderableType
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalFlags:
+    """Flags given before the command's name."""
+
+    server: str | None = None
+    output: Output | None = None
+
+
+class Session:
+    """One command's surroundings. stdout is data, stderr is progress."""
+
+    def __init__(
+        self,
+        context: typer.Context,
+        server: str | None = None,
+        output: Output | None = None,
+        *,
+        data_dir: Path | None = None,
+    ) -> None:
+        flags: GlobalFlags = context.obj or GlobalFlags()
+        self.settings: Settings = load_settings(
+            server=server or flags.server, output=output or flags.output, data_dir=data_dir
+        )
+
+    @property
+    def json(self) -> bool:
+        """Whether stdout carries JSON."""
+        return self.settings.output is Output.JSON
+
+    @cached_property
+    def console(self) -> Console:
+        """Rich's console on stdout."""
+        from rich.console import Console
+
+        return Console(highlight=False)
+
+    def connect(self) -> Trainer:
+        """Opens the connection; use it in a ``with``."""
+        import mltetris_client
+
+        return mltetris_client.connect(self.settings.server)
+
+    def say(self, text: str) -> None:
+        """Tells a person, on stderr."""
+        print(text, file=sys.stderr, flush=True)
+
+    def emit(self, value: Any) -> None:
+        """Writes one JSON value, as one line."""
+        print_json_line(value)
+
+    def show(self, data: Callable[[], Any], view: Callable[[], RenderableType | str]) -> None:
+        """Writes a result: ``data`` as JSON, or ``view`` for people."""
+        if self.json:
+            print(json.dumps(data(), indent=2, ensure_ascii=False, allow_nan=False), flush=True)
+            return
+        rendered = view()
+        if isinstance(rendered, str):
+            print(rendered, flush=True)
+        else:
+            self.console.print(rendered)
+
+
+def print_json_line(value: Mapping[str, Any] | Any) -> None:
+    """Writes one JSON value as one line on stdout, at once."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()

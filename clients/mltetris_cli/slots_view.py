@@ -1,0 +1,96 @@
+"""Slots for people: the leaderboard, and everything there is to say about one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mltetris_api.v1 import run_pb2
+from mltetris_client import Slot, name_of
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mltetris_cli.live import figures
+from mltetris_cli.runs_view import ago, evaluation_words, printable
+
+
+def score(slot: Slot) -> str:
+    """How good it is, in a few words."""
+    evaluation = slot.evaluation
+    return f"{figures.lines(evaluation.mean_lines)} lines" if evaluation.games else "not examined"
+
+
+def table(slots: Sequence[Slot]) -> RenderableType:
+    """Slots as a table."""
+    if not slots:
+        return "no slots; save one with `mltetris slots save NAME`"
+    result = Table(box=None, pad_edge=False, header_style="bright_black", show_edge=False)
+    result.add_column("", no_wrap=True)
+    result.add_column("SLOT", no_wrap=True)
+    result.add_column("LINES", justify="right")
+    result.add_column("±", justify="right")
+    result.add_column("PLACEMENTS", justify="right")
+    result.add_column("GAME", no_wrap=True)
+    result.add_column("SIZE", justify="right")
+    result.add_column("SAVED", justify="right", no_wrap=True)
+    result.add_column("TAGS")
+    for slot in slots:
+        evaluation = slot.evaluation
+        result.add_row(
+            Text("*", style="bright_green") if slot.active else "",
+            slot.name,
+            figures.lines(evaluation.mean_lines) if evaluation.games else "-",
+            figures.lines(evaluation.standard_error) if evaluation.games else "-",
+            figures.short(slot.placements),
+            _game(slot),
+            figures.size(slot.size_bytes),
+            ago(slot.create_time),
+            Text(printable(", ".join(slot.tags))),
+        )
+    return result
+
+
+def details(slot: Slot) -> RenderableType:
+    """Everything about one slot."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bright_black", no_wrap=True)
+    grid.add_column()
+    name = Text(slot.name, style="bold")
+    name.append("  active" if slot.active else "", "bright_green")
+    grid.add_row("slot", name)
+    if slot.evaluation.games:
+        grid.add_row("score", evaluation_words(slot.evaluation))
+    grid.add_row("trained", f"{figures.count(slot.placements)} placements")
+    grid.add_row("game", _game(slot))
+    grid.add_row(
+        "learner",
+        f"{name_of(run_pb2.Algorithm, slot.algorithm) or 'td'}, "
+        f"{name_of(run_pb2.FeatureSet, slot.features) or 'bcts'} features",
+    )
+    grid.add_row("from", _source(slot))
+    if slot.command:
+        grid.add_row("command", Text(printable(slot.command)))
+    grid.add_row("saved", f"{ago(slot.create_time)}  ({slot.create_time.ToJsonString()})")
+    if slot.notes:
+        grid.add_row("notes", Text("\n".join(map(printable, slot.notes.splitlines()))))
+    if slot.tags:
+        grid.add_row("tags", Text(printable(", ".join(slot.tags))))
+    grid.add_row("size", figures.size(slot.size_bytes))
+    resumable = "goes on exactly where it was" if slot.resumable else "begins anew from its weights"
+    grid.add_row("training", resumable)
+    grid.add_row("sha256", slot.sha256)
+    return grid
+
+
+def _game(slot: Slot) -> str:
+    game = slot.game
+    rule = name_of(run_pb2.Rule, game.rule) or "gymnasium"
+    randomizer = name_of(run_pb2.Randomizer, game.randomizer) or "bag7"
+    return f"{game.width}x{game.height} {randomizer} {rule}"
+
+
+def _source(slot: Slot) -> str:
+    if slot.source_run:
+        kind = name_of(run_pb2.CheckpointKind, slot.source_checkpoint) or "best"
+        return f"run {slot.source_run}, {kind}"
+    return f"slot {slot.source_slot}" if slot.source_slot else "elsewhere"
