@@ -1,7 +1,7 @@
 """Every placement's afterstate, described by features: the kernel that learning lives on.
 
 Only what a placement changes is counted anew: the piece's columns and their
-neighbours, on top of prefix sums over the board as it stands.
+neighbours, on top of sums over the columns left and right of them.
 """
 
 from __future__ import annotations
@@ -9,9 +9,25 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mltetris_server.game.compiling import kernel, leading_zeros, popcount, trailing_zeros
-from mltetris_server.game.games import FATAL, ILLEGAL, Games, landing_row
-from mltetris_server.game.pieces import BITS, HEIGHT, LEFT, TWIN, TWIN_SHIFT, WIDTH
+from mltetris_server.game.compiling import (
+    kernel,
+    leading_zeros,
+    peek,
+    poke,
+    popcount,
+    trailing_zeros,
+)
+from mltetris_server.game.games import FATAL, Games, landing_row
+from mltetris_server.game.pieces import (
+    BITS,
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    START,
+    TWIN,
+    TWIN_SHIFT,
+    WIDTH,
+)
 
 # Bits of a placement's flags.
 LEGAL = 1  # inside the board's sides
@@ -19,10 +35,19 @@ CANDIDATE = 2  # legal, and no lower action leaves the same board
 ENDS_GAME = 4  # the placement itself ends the game
 LINES_SHIFT = 3  # flags >> LINES_SHIFT: lines it clears, 0..4
 
-# Rows of `Games.work`, each a padded board row: column c stands at c + 1.
-_CELLS, _COUNTS, _WELLS, _PAIRS, _ALL_LEFT, _ALL_RIGHT, _ANY_LEFT, _ANY_RIGHT = range(8)
+# Rows of `Games.work`, each W + 4 long: column c stands at c + 2, between a wall
+# (all ones) and a spare on either side.
+_CELLS = 0  # the columns
+_TOPS = 1  # their heights
+_LEFT_COUNTS = 2  # at c: packed counts that a change in columns >= c leaves alone
+_RIGHT_COUNTS = 3  # at c: packed counts that a change in columns <= c leaves alone
+_LEFT_ALL, _RIGHT_ALL = 4, 5  # rows filled in all columns < c, > c
+_LEFT_HOLES, _RIGHT_HOLES = 6, 7  # rows with a hole in a column < c, > c
 _CLEARED = 8  # the columns once full rows are taken out
-_LANDING = 9  # and the three after it: where each rotation lands in column c, at c
+_LANDING = 9  # and the three after it: where each rotation lands, by action column
+
+# A twin's rotation comes before the rotation that has it.
+_ROTATIONS = (0, 3, 2, 1)
 
 # One int64 holds four counts of 12 bits (holes, hole depth, column transitions, row
 # transitions; each below 1,500 on the largest board) and above them the wells.
@@ -44,7 +69,10 @@ def _column_counts(bits: int) -> int:
 
 @kernel
 def _column_wells(left: int, bits: int, right: int) -> int:
-    """Dellacherie's cumulative wells of a column between two neighbours, packed."""
+    """Dellacherie's cumulative wells of a column between two neighbours, packed.
+
+    Of a wall there are none: it has no empty cell on the board.
+    """
     total = 0
     well = left & right & ~bits
     while well:
@@ -54,103 +82,104 @@ def _column_wells(left: int, bits: int, right: int) -> int:
 
 
 @kernel
+def _border(left: int, bits: int) -> int:
+    """Row transitions between two neighbours, packed."""
+    return popcount(left ^ bits) << _ROW
+
+
+@kernel
 def _column_holes(bits: int) -> int:
     """The empty cells of a column with a filled one above, as bits."""
     return ~bits & ((1 << (64 - leading_zeros(bits))) - 1)
 
 
 @kernel
-def _prepare(games: Games, i: int) -> None:
-    """Prefix sums over the board as it stands, into `games.work[i]`."""
-    work = games.work
-    width = games.settings[0]
-    wall = (1 << games.settings[1]) - 1
-    work[i, _CELLS, 0] = wall
-    work[i, _CELLS, width + 1] = wall
+def _prepare(work: NDArray[np.int64], columns: NDArray[np.int64], width: int, wall: int) -> None:
+    """Fill `work` int64[13 * (W + 4)] with what is known about the board as it stands."""
+    stride = width + 4
+    poke(work, 1, wall)
+    poke(work, width + 2, wall)
     for c in range(width):
-        work[i, _CELLS, c + 1] = games.columns[i, c]
-    # Sums over everything before an index; wells and counts by column, pairs by the
-    # border between column c - 1 and column c.
+        bits = columns[c]
+        poke(work, c + 2, bits)
+        poke(work, _TOPS * stride + c + 2, 64 - leading_zeros(bits))
     counts = 0
-    wells = 0
-    pairs = 0
     everywhere = wall
-    anywhere = 0
-    for c in range(1, width + 2):
-        bits = work[i, _CELLS, c]
-        work[i, _COUNTS, c] = counts
-        work[i, _WELLS, c] = wells
-        work[i, _PAIRS, c] = pairs
-        work[i, _ALL_LEFT, c] = everywhere
-        work[i, _ANY_LEFT, c] = anywhere
-        pairs += popcount(work[i, _CELLS, c - 1] ^ bits) << _ROW
-        if c <= width:
-            counts += _column_counts(bits)
-            wells += _column_wells(work[i, _CELLS, c - 1], bits, work[i, _CELLS, c + 1])
-            everywhere &= bits
-            anywhere |= _column_holes(bits)
-    work[i, _PAIRS, width + 2] = pairs
-    work[i, _WELLS, width + 2] = wells
-    everywhere = wall
-    anywhere = 0
-    for c in range(width, -1, -1):
-        # [c]: over the columns right of c.
-        work[i, _ALL_RIGHT, c] = everywhere
-        work[i, _ANY_RIGHT, c] = anywhere
-        bits = work[i, _CELLS, c]
+    holes = 0
+    before, left = 0, wall
+    for c in range(2, width + 2):
+        poke(work, _LEFT_COUNTS * stride + c, counts)
+        poke(work, _LEFT_ALL * stride + c, everywhere)
+        poke(work, _LEFT_HOLES * stride + c, holes)
+        bits = peek(work, c)
+        counts += _column_counts(bits) + _border(left, bits) + _column_wells(before, left, bits)
         everywhere &= bits
-        anywhere |= _column_holes(bits)
+        holes |= _column_holes(bits)
+        before, left = left, bits
+    counts = 0
+    everywhere = wall
+    holes = 0
+    before, left = 0, wall
+    for c in range(width + 1, 1, -1):
+        poke(work, _RIGHT_COUNTS * stride + c, counts)
+        poke(work, _RIGHT_ALL * stride + c, everywhere)
+        poke(work, _RIGHT_HOLES * stride + c, holes)
+        bits = peek(work, c)
+        counts += _column_counts(bits) + _border(left, bits) + _column_wells(before, left, bits)
+        everywhere &= bits
+        holes |= _column_holes(bits)
+        before, left = left, bits
 
 
 @kernel
-def _counts_around(games: Games, i: int, first: int, last: int) -> int:
-    """Packed counts of the afterstate whose changed columns first..last stand in _CELLS."""
-    work = games.work
-    width = games.settings[0]
-    well_first = max(first - 1, 1)
-    well_last = min(last + 1, width)
-    total: int = (
-        work[i, _COUNTS, width + 1]
-        - (work[i, _COUNTS, last + 1] - work[i, _COUNTS, first])
-        + work[i, _WELLS, width + 1]
-        - (work[i, _WELLS, well_last + 1] - work[i, _WELLS, well_first])
-        + work[i, _PAIRS, width + 2]
-        - (work[i, _PAIRS, last + 2] - work[i, _PAIRS, first])
-    )
-    for c in range(first, last + 1):
-        total += _column_counts(work[i, _CELLS, c])
-    for c in range(first, last + 2):
-        total += popcount(work[i, _CELLS, c - 1] ^ work[i, _CELLS, c]) << _ROW
-    for c in range(well_first, well_last + 1):
-        total += _column_wells(work[i, _CELLS, c - 1], work[i, _CELLS, c], work[i, _CELLS, c + 1])
-    return total
-
-
-@kernel
-def _clear_and_count(games: Games, i: int, full: int) -> int:
-    """Take the rows `full` out of _CELLS into _CLEARED and return all packed counts."""
-    work = games.work
-    width = games.settings[0]
-    wall = work[i, _CELLS, 0]
-    for c in range(1, width + 1):
-        bits = work[i, _CELLS, c]
+def _clear_and_count(work: NDArray[np.int64], width: int, full: int) -> tuple[int, int]:
+    """Take the rows `full` out of _CLEARED; returns all packed counts and the rows with holes."""
+    start = _CLEARED * (width + 4)
+    for c in range(start + 2, start + width + 2):
+        bits = peek(work, c)
         rows = full
         while rows:
             below = (rows & -rows) - 1
             bits = (bits & below) | ((bits >> 1) & ~below)
             rows = (rows & (rows - 1)) >> 1
-        work[i, _CLEARED, c] = bits
-    work[i, _CLEARED, 0] = wall
-    work[i, _CLEARED, width + 1] = wall
+        poke(work, c, bits)
     total = 0
-    for c in range(1, width + 2):
-        bits = work[i, _CLEARED, c]
-        before = work[i, _CLEARED, c - 1]
-        total += popcount(before ^ bits) << _ROW
-        if c <= width:
-            total += _column_counts(bits)
-            total += _column_wells(before, bits, work[i, _CLEARED, c + 1])
-    return total
+    holes = 0
+    wall = peek(work, 1)
+    before, left = 0, wall
+    for c in range(start + 2, start + width + 2):
+        bits = peek(work, c)
+        total += _column_counts(bits) + _border(left, bits) + _column_wells(before, left, bits)
+        holes |= _column_holes(bits)
+        before, left = left, bits
+    total += _border(left, wall) + _column_wells(before, left, wall)
+    return total, holes
+
+
+@kernel
+def _write_simple(
+    work: NDArray[np.int64],
+    cells: int,
+    width: int,
+    total: int,
+    scales: NDArray[np.float32],
+    features: NDArray[np.float32],
+    out: int,
+) -> None:
+    """The SIMPLE features of the columns from work[cells] on, into features.flat[out]..."""
+    greatest = 0
+    bumpiness = 0
+    before = 64 - leading_zeros(peek(work, cells))
+    for c in range(width):
+        top = 64 - leading_zeros(peek(work, cells + c))
+        poke(features, out + c, peek(scales, c) * np.float32(top))
+        greatest = max(greatest, top)
+        bumpiness += abs(top - before)
+        before = top
+    out += width
+    poke(features, out, peek(scales, width) * np.float32(greatest))
+    poke(features, out + 1, peek(scales, width + 1) * np.float32(total & _COUNT_MASK))
+    poke(features, out + 2, peek(scales, width + 2) * np.float32(bumpiness))
 
 
 @kernel
@@ -180,6 +209,9 @@ def afterstates(
     Returns:
         The number of candidates. It is at least 1.
 
+    Raises:
+        ValueError: An array's shape does not fit the board or the feature set.
+
     A candidate is a legal placement with no equal at a lower action number; equal
     means the same cells, or ending the game by the same cells. Whether the next piece
     finds its spawn cells free is not looked at: ENDS_GAME is the placement's own end.
@@ -207,103 +239,124 @@ def afterstates(
     6. hole depth: for each hole with a filled cell on it, the run of filled cells there
     7. rows with holes
     """
-    work = games.work
-    width = games.settings[0]
+    width: int = games.settings[0]
+    height: int = games.settings[1]
+    published = games.settings[2] == 1
     piece = games.pieces[i, 0]
-    n_features = scales.shape[0]
+    n_features = width + 3 if feature_set == 0 else 8
+    if (
+        scales.shape[0] != n_features
+        or features.shape != (4 * width, n_features)
+        or flags.shape[0] != 4 * width
+    ):
+        raise ValueError("scales, features or flags do not fit the board and the feature set")
+    stride = width + 4
+    work = games.work[i]
+    wall = (1 << height) - 1
+    _prepare(work, games.columns[i], width, wall)
+    for action in range(4 * width):
+        flags[action] = 0
     candidates = 0
-    _prepare(games, i)
-    for column in range(width):
-        for rotation in range(4):
+    for rotation in _ROTATIONS:
+        shape = 4 * piece + rotation
+        span: int = peek(WIDTH, shape)
+        tall: int = peek(HEIGHT, shape)
+        left: int = peek(LEFT, shape)
+        start = height + peek(START, shape)
+        twin = peek(TWIN, shape)
+        twin_shift = peek(TWIN_SHIFT, shape)
+        landings = (_LANDING + rotation) * stride
+        twin_landings = (_LANDING + twin) * stride
+        for column in range(-left, min(width, width - span - left + 1)):
             action = 4 * column + rotation
-            row = landing_row(games, i, piece, action)
-            work[i, _LANDING + rotation, column] = row
-            if row < 0:
-                for k in range(n_features):
-                    features[action, k] = 0
-                if row == ILLEGAL:
-                    flags[action] = 0
-                    continue
-            twin = TWIN[piece, rotation]
-            if twin >= 0:
-                twin_column = column + TWIN_SHIFT[piece, rotation]
-                if twin_column < width and work[i, _LANDING + twin, twin_column] == row:
-                    same = 4 * twin_column + twin
+            out = action * n_features
+            first = column + left + 2
+            last = first + span - 1
+            row = 0
+            for k in range(span):
+                top = peek(work, _TOPS * stride + first + k)
+                row = max(row, top - peek(BOTTOM, 4 * shape + k))
+            if published:
+                if row + tall > height:
+                    row = FATAL
+            elif row > start:
+                row = landing_row(games, i, piece, action)
+            poke(work, landings + column, row)
+            if twin >= 0 and column + twin_shift < width:
+                same = 4 * (column + twin_shift) + twin
+                if peek(work, twin_landings + column + twin_shift) == row:
                     for k in range(n_features):
-                        features[action, k] = features[same, k]
+                        poke(features, out + k, peek(features, same * n_features + k))
                     flags[action] = flags[same] & ~np.uint8(CANDIDATE)
                     continue
             candidates += 1
             if row == FATAL:
+                for k in range(n_features):
+                    poke(features, out + k, np.float32(0))
                 flags[action] = LEGAL | CANDIDATE | ENDS_GAME
                 continue
 
-            first = column + LEFT[piece, rotation] + 1
-            last = first + WIDTH[piece, rotation] - 1
-            full = work[i, _ALL_LEFT, first] & work[i, _ALL_RIGHT, last]
-            for c in range(first, last + 1):
-                work[i, _CELLS, c] |= BITS[piece, rotation, c - first] << row
-                full &= work[i, _CELLS, c]
-            lines = popcount(full)
-            flags[action] = LEGAL | CANDIDATE | (lines << LINES_SHIFT)
-            cells = _CELLS
+            full = peek(work, _LEFT_ALL * stride + first) & peek(work, _RIGHT_ALL * stride + last)
             if full:
-                total = _clear_and_count(games, i, full)
-                cells = _CLEARED
+                for k in range(span):
+                    bits = peek(work, first + k) | (peek(BITS, 4 * shape + k) << row)
+                    full &= bits
+            lines = 0
+            eroded = 0
+            cells = 2
+            if full or feature_set == 0:
+                # The rare case, or one that needs every column anyhow.
+                cells = _CLEARED * stride + 2
+                for c in range(width):
+                    poke(work, cells + c, peek(work, 2 + c))
+                cells_first = _CLEARED * stride + first
+                for k in range(span):
+                    own = peek(BITS, 4 * shape + k) << row
+                    poke(work, cells_first + k, peek(work, cells_first + k) | own)
+                    eroded += popcount(own & full)
+            if full:
+                lines = popcount(full)
+                total, holes = _clear_and_count(work, width, full)
             else:
-                total = _counts_around(games, i, first, last)
+                total = peek(work, _LEFT_COUNTS * stride + first) + peek(
+                    work, _RIGHT_COUNTS * stride + last
+                )
+                holes = peek(work, _LEFT_HOLES * stride + first) | peek(
+                    work, _RIGHT_HOLES * stride + last
+                )
+                two_left = peek(work, first - 2)
+                one_left = peek(work, first - 1)
+                for k in range(span):
+                    bits = peek(work, first + k) | (peek(BITS, 4 * shape + k) << row)
+                    total += (
+                        _column_counts(bits)
+                        + _border(one_left, bits)
+                        + _column_wells(two_left, one_left, bits)
+                    )
+                    holes |= _column_holes(bits)
+                    two_left, one_left = one_left, bits
+                bits = peek(work, last + 1)
+                total += (
+                    _border(one_left, bits)
+                    + _column_wells(two_left, one_left, bits)
+                    + _column_wells(one_left, bits, peek(work, last + 2))
+                )
+            flags[action] = LEGAL | CANDIDATE | (lines << LINES_SHIFT)
             if feature_set == 0:
-                _write_simple(games, i, cells, total, scales, features, action)
-            else:
-                eroded = 0
-                if full:
-                    for c in range(first, last + 1):
-                        own = BITS[piece, rotation, c - first] << row
-                        eroded += popcount(own & full)
-                landing = row + (HEIGHT[piece, rotation] - 1) * 0.5
-                features[action, 0] = scales[0] * landing
-                features[action, 1] = scales[1] * (lines * eroded)
-                rows = ((total >> _ROW) & _COUNT_MASK) - 2 * games.settings[1]
-                features[action, 2] = scales[2] * rows
-                features[action, 3] = scales[3] * ((total >> _COLUMN) & _COUNT_MASK)
-                features[action, 4] = scales[4] * (total & _COUNT_MASK)
-                features[action, 5] = scales[5] * (total >> _WELL)
-                features[action, 6] = scales[6] * ((total >> _DEPTH) & _COUNT_MASK)
-                if full:
-                    holes = 0
-                    for c in range(1, width + 1):
-                        holes |= _column_holes(work[i, _CLEARED, c])
-                else:
-                    holes = work[i, _ANY_LEFT, first] | work[i, _ANY_RIGHT, last]
-                    for c in range(first, last + 1):
-                        holes |= _column_holes(work[i, _CELLS, c])
-                features[action, 7] = scales[7] * popcount(holes)
-            for c in range(first, last + 1):
-                work[i, _CELLS, c] = games.columns[i, c - 1]
+                _write_simple(work, cells, width, total, scales, features, out)
+                continue
+            landing = np.float32(row) + np.float32(tall - 1) * np.float32(0.5)
+            rows = ((total >> _ROW) & _COUNT_MASK) - 2 * height
+            poke(features, out, peek(scales, 0) * landing)
+            poke(features, out + 1, peek(scales, 1) * np.float32(lines * eroded))
+            poke(features, out + 2, peek(scales, 2) * np.float32(rows))
+            poke(features, out + 3, peek(scales, 3) * np.float32((total >> _COLUMN) & _COUNT_MASK))
+            poke(features, out + 4, peek(scales, 4) * np.float32(total & _COUNT_MASK))
+            poke(features, out + 5, peek(scales, 5) * np.float32(total >> _WELL))
+            poke(features, out + 6, peek(scales, 6) * np.float32((total >> _DEPTH) & _COUNT_MASK))
+            poke(features, out + 7, peek(scales, 7) * np.float32(popcount(holes)))
+    for action in range(4 * width):
+        if flags[action] == 0:
+            for k in range(n_features):
+                poke(features, action * n_features + k, np.float32(0))
     return candidates
-
-
-@kernel
-def _write_simple(
-    games: Games,
-    i: int,
-    cells: int,
-    total: int,
-    scales: NDArray[np.float32],
-    features: NDArray[np.float32],
-    action: int,
-) -> None:
-    width = games.settings[0]
-    greatest = 0
-    bumpiness = 0
-    before = -1
-    for column in range(width):
-        top = 64 - leading_zeros(games.work[i, cells, column + 1])
-        features[action, column] = scales[column] * top
-        greatest = max(greatest, top)
-        if column > 0:
-            bumpiness += abs(top - before)
-        before = top
-    features[action, width] = scales[width] * greatest
-    features[action, width + 1] = scales[width + 1] * (total & _COUNT_MASK)
-    features[action, width + 2] = scales[width + 2] * bumpiness

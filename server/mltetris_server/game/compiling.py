@@ -19,6 +19,7 @@ import platformdirs
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import config as numba_config
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,7 +41,8 @@ def cache_directory() -> Path:
         if any(mark in text for mark in _MARKS):
             digest.update(str(path.relative_to(package)).encode() + b"\0" + text)
     base = os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("mltetris")
-    return Path(base) / "kernels" / digest.hexdigest()[:16]
+    checked = "-checked" if numba_config.BOUNDSCHECK else ""  # type: ignore[attr-defined]
+    return Path(base) / "kernels" / (digest.hexdigest()[:16] + checked)
 
 
 def kernel(function: F) -> F:
@@ -86,7 +88,48 @@ def _trailing_zeros(context: Any, bits: Any) -> Any:
     return types.int64(types.int64), generate
 
 
+def _peek(context: Any, array: Any, index: Any) -> Any:
+    """`array.flat[index]` of a C-contiguous array, without a look at sign or bounds."""
+    _require_contiguous(array)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(_element(context, builder, array, arguments))
+
+    return array.dtype(array, types.int64), generate
+
+
+def _poke(context: Any, array: Any, index: Any, value: Any) -> Any:
+    """`array.flat[index] = value` of a C-contiguous array, without a look at sign or bounds."""
+    _require_contiguous(array)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[2], _element(context, builder, array, arguments))
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, array.dtype), generate
+
+
+def _require_contiguous(array: Any) -> None:
+    if not isinstance(array, types.Array) or array.layout != "C":
+        raise TypingError(f"a C-contiguous array is needed, not {array}")
+
+
+def _element(context: Any, builder: Any, array: Any, arguments: Any) -> Any:
+    """The address of an array's element; checked where numba's bounds check is asked for."""
+    view = context.make_array(array)(context, builder, arguments[0])
+    if numba_config.BOUNDSCHECK:  # type: ignore[attr-defined]
+        # Unsigned, so that a negative index is too large as well.
+        outside = builder.icmp_unsigned(">=", arguments[1], view.nitems)
+        with builder.if_then(outside, likely=False):
+            context.call_conv.return_user_exc(builder, IndexError, ("index is out of bounds",))
+    return builder.gep(view.data, [arguments[1]])
+
+
 # Callable from kernels only.
 popcount = cast(Callable[[int], int], intrinsic(_popcount))
 leading_zeros = cast(Callable[[int], int], intrinsic(_leading_zeros))
 trailing_zeros = cast(Callable[[int], int], intrinsic(_trailing_zeros))
+# numba wraps negative indices around, which costs a test per access: these do not, and
+# check nothing unless NUMBA_BOUNDSCHECK=1 is set (a test plays that way).
+peek = cast(Callable[[Any, int], Any], intrinsic(_peek))
+poke = cast(Callable[[Any, int, Any], None], intrinsic(_poke))

@@ -37,7 +37,7 @@ class Games(NamedTuple):
         score: int64[n]: sum of tetris-gymnasium's default rewards: a placement
             earns 1 + W * lines**2, and the one that ends the game earns 0.
         over: int64[n]: 1 once the game has ended, else 0.
-        work: int64[n, 13, W + 4]: the kernels' scratch; nothing in it outlives a call.
+        work: int64[n, 13 * (W + 4)]: the kernels' scratch; nothing in it outlives a call.
     """
 
     settings: NDArray[np.int64]
@@ -96,7 +96,7 @@ def new_games(
         lines=np.zeros(n, np.int64),
         score=np.zeros(n, np.int64),
         over=np.zeros(n, np.int64),
-        work=np.zeros((n, 13, width + 4), np.int64),
+        work=np.zeros((n, 13 * (width + 4)), np.int64),
     )
     _start_games(games, np.uint64(seed), same_pieces)
     return games
