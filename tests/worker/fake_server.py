@@ -94,6 +94,8 @@ class FakeServer(WorkerServiceServicer):
         self.changed = threading.Condition()
         self.received: list[AttachRequest] = []
         self.checkpoints: list[StoredCheckpoint] = []
+        self.puts = 0
+        self.put_refusal: grpc.StatusCode | None = None
         self.conversations = 0
         self._stored = 0
         self._commands = 0
@@ -212,6 +214,9 @@ class FakeServer(WorkerServiceServicer):
     ) -> PutCheckpointResponse:
         header = next(request_iterator).header
         content = b"".join(part.chunk for part in request_iterator)
+        self.puts += 1
+        if self.put_refusal is not None:
+            context.abort(self.put_refusal, "the disk is full")
         stored = StoredCheckpoint(header, content)
         with self.changed:
             self.checkpoints.append(stored)

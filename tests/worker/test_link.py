@@ -30,6 +30,7 @@ from mltetris_server.worker.settings import (
     WorkerSettings,
 )
 from mltetris_server.worker.transfer import (
+    MOST_RETRIES,
     Checkpoint,
     TransferError,
     get_checkpoint,
@@ -232,6 +233,16 @@ def test_a_checkpoint_waits_for_the_line(server: FakeServer, party: Party) -> No
     server.start()
     saving.join(PATIENCE)
     assert [stored.files for stored in server.checkpoints] == [{"a": b"b"}]
+
+
+def test_a_server_that_cannot_store_is_not_asked_for_ever(server: FakeServer, party: Party) -> None:
+    server.put_refusal = grpc.StatusCode.UNAVAILABLE
+    party.link.start()
+    with pytest.raises(TransferError, match="the disk is full"):
+        put_checkpoint(
+            party.link, CheckpointKind.CHECKPOINT_KIND_BEST, Checkpoint("{}", {"a": b"b"}, 1)
+        )
+    assert server.puts == 1 + MOST_RETRIES
 
 
 def test_a_model_is_read(server: FakeServer, party: Party) -> None:

@@ -103,6 +103,13 @@ class Link:
         self._thread = threading.Thread(target=self._keep_attached, name="link", daemon=True)
         self.state: WorkerState.ValueType = WorkerState.WORKER_STATE_UNSPECIFIED
         """What the worker is doing, for the server to know after a reconnect."""
+        self.attachments = 0
+        """How often the server has welcomed us."""
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a conversation now."""
+        return self._attached
 
     @property
     def stub(self) -> WorkerServiceStub:
@@ -256,6 +263,7 @@ class Link:
         with self._changed:
             self._welcome = self._welcome or welcome
             self._attached = True
+            self.attachments += 1
             self._changed.notify_all()
         _log.info("attached to the server%s", "" if first else " again")
 

@@ -27,6 +27,10 @@ MOST_BYTES = 2 * 1024**3
 """Bytes of a checkpoint at most: more is a damaged header, not a model."""
 CALL_SECONDS = 60.0
 """How long one attempt may take."""
+RETRY_SECONDS = 0.2
+"""Wait before another attempt."""
+MOST_RETRIES = 3
+"""Attempts more, while the line to the server holds."""
 
 _PASSING = frozenset(
     {
@@ -92,6 +96,7 @@ def put_checkpoint(
             for start in range(0, len(data), CHUNK_BYTES):
                 yield PutCheckpointRequest(chunk=data[start : start + CHUNK_BYTES])
 
+    attempts = _Attempts(link)
     while True:
         link.await_attached()
         try:
@@ -99,7 +104,7 @@ def put_checkpoint(
                 requests(), metadata=link.settings.metadata, timeout=CALL_SECONDS
             )
         except grpc.RpcError as error:
-            _pass_or_raise(error)
+            attempts.failed(error)
             continue
         return response.checkpoint
 
@@ -111,12 +116,13 @@ def get_checkpoint(link: Link, request: GetCheckpointRequest) -> Checkpoint:
         ServerGone: the server went away for good.
         TransferError: the server has no such model, or what came is not what the header says.
     """
+    attempts = _Attempts(link)
     while True:
         link.await_attached()
         try:
             return _read(link, request)
         except grpc.RpcError as error:
-            _pass_or_raise(error)
+            attempts.failed(error)
 
 
 def _read(link: Link, request: GetCheckpointRequest) -> Checkpoint:
@@ -155,11 +161,28 @@ def _damaged(what: str) -> TransferError:
     return TransferError(grpc.StatusCode.DATA_LOSS, f"the checkpoint is damaged: {what}")
 
 
-def _pass_or_raise(error: grpc.RpcError) -> None:
-    """Waits a moment after a passing failure; raises on any other."""
-    code = error.code()
-    if code not in _PASSING:
-        raise TransferError(code, error.details() or code.name) from error
-    _log.warning("a checkpoint's way was cut off, trying again: %s", code.name)
-    # The line is found broken a moment later; until then it still counts as attached.
-    time.sleep(0.1)
+class _Attempts:
+    """Decides whether a failed call is tried again.
+
+    A call that broke with the line is tried on every new line. One that the server
+    answers with a passing failure while the line holds (its disk is full, say) is
+    tried a few times.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._line = 0
+        self._failures = 0
+
+    def failed(self, error: grpc.RpcError) -> None:
+        """Waits a moment where another attempt may help; raises TransferError where not."""
+        code = error.code()
+        # The line is found broken a moment later than the call.
+        time.sleep(RETRY_SECONDS)
+        if self._link.attachments != self._line or not self._link.attached:
+            self._line = self._link.attachments
+            self._failures = 0
+        self._failures += 1
+        if code not in _PASSING or self._failures > MOST_RETRIES:
+            raise TransferError(code, error.details() or code.name) from error
+        _log.warning("a checkpoint's way was cut off, trying again: %s", code.name)
