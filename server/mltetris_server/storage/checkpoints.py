@@ -1,7 +1,8 @@
 """One checkpoint in one folder: ``manifest.json`` and the files it lists.
 
-A folder with a manifest is whole, for the manifest is written last; the manifest says what every
-byte of the others must be, so that damage is found before anything is loaded.
+A folder with a manifest is whole, for the manifest is written last. The manifest says what every
+byte of the others must be, and ``manifest.sha256`` what its own must be, so that damage is found
+before anything is loaded.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from mltetris_server import errors
 from mltetris_server.storage import durable, tensors
 from mltetris_server.storage import manifest as manifests
 from mltetris_server.storage.manifest import FileEntry, Json, Manifest, ManifestError
+
+DIGEST_FILE = "manifest.sha256"
+"""The manifest's SHA-256, as ``sha256sum -c`` reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +105,11 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     Until the call returns the folder has no manifest, or everything. The folder's own entry in
     its parent is the caller's to flush. Raises Unavailable where the disk refuses.
     """
+    digest = f"{checkpoint.sha256}  {manifests.FILE_NAME}\n".encode()
     with durable.writing(folder):
         for name, data in checkpoint.files.items():
             durable.write_durably(folder / name, data)
-        durable.sync_folder(folder)
+        durable.write_durably(folder / DIGEST_FILE, digest)
         durable.replace_file(folder / manifests.FILE_NAME, checkpoint.manifest_bytes)
 
 
@@ -120,6 +125,10 @@ def read_manifest(folder: Path) -> tuple[Manifest, bytes]:
     """
     path = folder / manifests.FILE_NAME
     data = read_file(path, manifests.MAX_MANIFEST_BYTES)
+    digest = folder / DIGEST_FILE
+    # What was unpacked from a bundle by hand has none.
+    if digest.exists() and read_file(digest, 200)[:64] != hashlib.sha256(data).hexdigest().encode():
+        raise errors.DataLoss(f"{path} is damaged: its SHA-256 is not that in {DIGEST_FILE}")
     try:
         manifest = manifests.parse(data)
     except ManifestError as error:

@@ -179,7 +179,7 @@ class History:
         """Every run that is not final, oldest first."""
         query = (
             select(runs.c.run)
-            .where(runs.c.state.not_in(sorted(FINAL_STATES)))
+            .where(*_listed([], [s for s in run_pb2.RunState.values() if s not in FINAL_STATES]))
             .order_by(runs.c.number)
         )
         with self._transaction() as connection:
@@ -204,15 +204,11 @@ class History:
         # The page's numbers come from the index alone, so that a rare kind or state does not
         # read through every other run.
         numbers = select(runs.c.number).order_by(runs.c.number.desc()).limit(length + 1)
-        if only_kinds:
-            numbers = numbers.where(runs.c.kind.in_(only_kinds))
-        if only_states:
-            numbers = numbers.where(runs.c.state.in_(only_states))
+        if only_kinds or only_states:
+            numbers = numbers.where(*_listed(only_kinds, only_states))
         if page_token:
             (before,) = paging.read_token(page_token, filters, (int,))
             numbers = numbers.where(runs.c.number < before)
-        if only_kinds or only_states:
-            numbers = numbers.with_hint(runs, "INDEXED BY runs_listing", "sqlite")
         query = (
             select(runs.c.number, runs.c.run)
             .where(runs.c.number.in_(numbers))
@@ -285,6 +281,16 @@ class History:
     def _transaction(self) -> Iterator[Connection]:
         with translated(self._path), self._engine.begin() as connection:
             yield connection
+
+
+def _listed(
+    kinds: Sequence[run_pb2.RunKind.ValueType], states: Sequence[run_pb2.RunState.ValueType]
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The condition of a list; an empty filter names every value, for the index needs both."""
+    return (
+        runs.c.kind.in_(kinds or run_pb2.RunKind.values()),
+        runs.c.state.in_(states or run_pb2.RunState.values()),
+    )
 
 
 def _number_and_last_event(connection: Connection, run_id: str) -> tuple[int, int]:

@@ -191,7 +191,7 @@ def parse_json(data: bytes, *, limit: int) -> dict[str, Any]:
 
 def time_text(time: datetime) -> str:
     """RFC 3339 in UTC with microseconds."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_time(value: Json, where: str) -> datetime:

@@ -89,13 +89,13 @@ class RunStore:
             folder.mkdir(parents=True)
             try:
                 checkpoints.write(folder, checkpoint)
+                durable.sync_folder(parent)
+                if not existing:
+                    durable.sync_folder(parent.parent)
+                    durable.sync_folder(self._root)
             except BaseException:
-                durable.discard(folder)
+                _remove(folder)
                 raise
-            durable.sync_folder(parent)
-            if not existing:
-                durable.sync_folder(parent.parent)
-                durable.sync_folder(self._root)
         _prune(parent)
         return _info(kind, checkpoint)
 
@@ -165,9 +165,14 @@ def _prune(parent: Path) -> None:
     kept = _complete(parent)[-_KEPT_VERSIONS:]
     for folder in _versions(parent):
         if folder not in kept:
-            # The manifest first: from then on the version does not count, however much is left.
-            (folder / manifests.FILE_NAME).unlink(missing_ok=True)
-            durable.discard(folder)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a version: the manifest first, so that no half of it ever counts."""
+    if checkpoints.is_complete(folder):
+        durable.discard(folder / manifests.FILE_NAME)
+    durable.discard(folder)
 
 
 def _info(kind: run_pb2.CheckpointKind.ValueType, checkpoint: Checkpoint) -> run_pb2.CheckpointInfo:

@@ -173,12 +173,17 @@ class SlotStore:
     def delete(self, name: str, *, force: bool = False) -> None:
         """Remove a slot, damaged or not; the active one only with ``force``, else WrongState."""
         folder = self._folder(name)
-        if name == self.active() and not force:
+        was_active = name == self.active()
+        if was_active and not force:
             raise errors.WrongState(
                 f"slot {name} is the active one: activate another first, or delete it with force"
             )
         with durable.writing(folder):
+            self._clear_aside(name)
             durable.remove_folder(folder)
+            if was_active:
+                # Else the next slot of that name would be active without being asked.
+                (self._root / _ACTIVE_FILE).unlink(missing_ok=True)
         self._warned.discard(name)
 
     def activate(self, name: str) -> slot_pb2.Slot:
@@ -245,18 +250,31 @@ class SlotStore:
         if not folder.exists():
             durable.rename(unfinished, folder)
             return
-        aside = self._root / f"{_ASIDE}{folder.name}"
-        if aside.exists():
-            durable.remove_folder(aside)
+        aside = self._clear_aside(folder.name)
         durable.rename(folder, aside)
         try:
             durable.rename(unfinished, folder)
         except BaseException:
             durable.rename(aside, folder)
             raise
-        durable.remove_folder(aside)
+        try:
+            durable.remove_folder(aside)
+        except OSError as error:
+            # The new slot stands; the old one goes when its name is used next, or on opening.
+            _log.warning("replaced slot stays for now", slot=folder.name, error=str(error))
+
+    def _clear_aside(self, name: str) -> Path:
+        """Where a slot is set aside, with nothing there.
+
+        Also before a slot is deleted or renamed: what is aside would come back in its place.
+        """
+        aside = self._root / f"{_ASIDE}{name}"
+        if aside.exists():
+            durable.remove_folder(aside)
+        return aside
 
     def _rename(self, name: str, new_name: str) -> None:
+        self._clear_aside(name)
         if self.active() == name:
             # Before the rename the first of these names no slot, after it the second does not:
             # the slot is active at every instant.
@@ -293,6 +311,26 @@ class SlotStore:
                 durable.rename(aside, folder)
                 _log.warning("slot restored after an interrupted overwrite", slot=folder.name)
         durable.remove_leftovers(self._root)
+        for name in self.names():
+            durable.remove_leftovers(self._root / name)
+        self._settle_active()
+
+    def _settle_active(self) -> None:
+        """Make the pointer name the active slot alone, or nothing."""
+        path = self._root / _ACTIVE_FILE
+        if not path.exists():
+            return
+        try:
+            candidates = self._candidates()[:-1]
+        except errors.DataLoss as error:
+            _log.warning("active slot unknown", error=str(error))
+            return
+        existing = self.names()
+        named = [name for name in candidates if name in existing][:1]
+        if not named:
+            path.unlink()
+        elif named != candidates:
+            self._write_active(named)
 
 
 def _order(order_by: str) -> Callable[[slot_pb2.Slot], _Key]:
