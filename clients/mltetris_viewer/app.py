@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mltetris_client
-from mltetris_client import InvalidArgument, MlTetrisError, NotFound, Trainer, Unreachable
+from mltetris_client import InvalidArgument, MlTetrisError, NotFound, Run, Trainer, Unreachable
 
 from mltetris_viewer.startup import NoWindow, check_pygame, close_window, open_window
 
@@ -50,11 +50,10 @@ def main(
         check_pygame()
         with mltetris_client.connect(address, timeout=ANSWER_SECONDS) as trainer:
             trainer.wait_ready(CONNECT_SECONDS)
-            if run is not None:
-                trainer.get_run(run)
+            asked_for = trainer.get_run(run) if run is not None else None
             open_window(size, headless=screenshot is not None)
             try:
-                return _show(trainer, run, screenshot, after_frames)
+                return _show(trainer, asked_for, screenshot, after_frames)
             finally:
                 close_window()
     except NoWindow as error:
@@ -65,7 +64,7 @@ def main(
         return _INTERRUPTED
 
 
-def _show(trainer: Trainer, run: str | None, screenshot: Path | None, after_frames: int) -> int:
+def _show(trainer: Trainer, run: Run | None, screenshot: Path | None, after_frames: int) -> int:
     # Only now is it certain that pygame is there.
     from mltetris_viewer.window import Window
 

@@ -64,7 +64,7 @@ class Toolbar:
 
 #: Widths in units: action, width, key; None is the readout of the pace.
 _LEFT: tuple[tuple[Action | None, float, str], ...] = (
-    (Action.PAUSE, 148, "Space"),
+    (Action.PAUSE, 164, "Space"),
     (Action.SLOWER, 66, "−"),
     (None, 84, ""),
     (Action.FASTER, 66, "+"),

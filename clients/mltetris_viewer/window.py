@@ -7,13 +7,13 @@ from datetime import datetime
 from pathlib import Path
 
 import pygame
-from mltetris_client import Trainer, is_final
+from mltetris_client import Run, Trainer, is_final
 
 from mltetris_viewer.actions import Action, steer
 from mltetris_viewer.drawing.screen import Interface, Screen
 from mltetris_viewer.link.mailbox import Mailbox
 from mltetris_viewer.link.session import Session
-from mltetris_viewer.model.events import FramesArrived
+from mltetris_viewer.model.events import FramesArrived, RunSeen
 from mltetris_viewer.model.viewer import Tone, ViewerModel
 
 #: Seconds between two pictures at least.
@@ -54,8 +54,13 @@ class Window:
         snapshots: where snapshots go.
     """
 
-    def __init__(self, trainer: Trainer, run: str | None, snapshots: Path) -> None:
-        self.model = ViewerModel(trainer.address, run, time.monotonic())
+    def __init__(self, trainer: Trainer, run: Run | None, snapshots: Path) -> None:
+        """Watches `run`, or the newest live run where it is None."""
+        now = time.monotonic()
+        self.model = ViewerModel(trainer.address, run.id if run is not None else None, now)
+        if run is not None:
+            # The server lists its newest runs only; this one may be older.
+            self.model.apply(RunSeen(run), now)
         self.frames = 0
         self.open = True
         self.snapshots = snapshots

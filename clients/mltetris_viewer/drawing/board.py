@@ -8,7 +8,7 @@ from functools import lru_cache
 import pygame
 
 from mltetris_viewer.drawing.fonts import Type
-from mltetris_viewer.drawing.palette import GUIDELINE, Palette, mix
+from mltetris_viewer.drawing.palette import GUIDELINE, Colour, Palette, mix
 from mltetris_viewer.drawing.shapes import ghost_tile, rounded, tile, veil
 from mltetris_viewer.layout import BoardPlace
 from mltetris_viewer.model.boards import Board, Motion
@@ -77,6 +77,11 @@ def clear_cache() -> None:
     _well.cache_clear()
 
 
+def _colour(piece: int, palette: Palette) -> Colour:
+    # An unknown number, from a newer server, still is a filled cell.
+    return palette.pieces[piece] if piece < len(palette.pieces) else palette.muted
+
+
 def _cells(target: pygame.Surface, place: BoardPlace, cells: bytes, palette: Palette) -> None:
     columns = place.well.w // place.cell
     for index, piece in enumerate(cells):
@@ -93,8 +98,7 @@ def _cell(
     piece: int,
     palette: Palette,
 ) -> None:
-    # An unknown number, from a newer server, still is a filled cell.
-    colour = palette.pieces[piece] if piece < len(palette.pieces) else palette.muted
+    colour = _colour(piece, palette)
     at = (place.well.x + column * place.cell, place.well.y + round(row * place.cell))
     target.blit(tile(colour, place.cell), at)
 
@@ -108,10 +112,10 @@ def _resting(target: pygame.Surface, place: BoardPlace, board: Board, palette: P
     piece = frame.active.piece
     for cell in frame.active.cells:
         _cell(target, place, cell % columns, cell // columns, piece, palette)
-    if not 0 < piece < len(palette.pieces):
+    if not piece:
         return
     covered = set(frame.active.cells)
-    outline = ghost_tile(palette.pieces[piece], place.cell)
+    outline = ghost_tile(_colour(piece, palette), place.cell)
     for cell in board.ghost:
         if cell not in covered:
             row, column = divmod(cell, columns)
@@ -126,7 +130,7 @@ def _falling(
     _cells(target, place, motion.before, palette)
     columns = place.well.w // place.cell
     above = (1 - motion.drop(now)) * motion.drop_rows
-    colour = palette.pieces[motion.piece]
+    colour = _colour(motion.piece, palette)
     for column, top in _tops(motion.cells, columns):
         length = round((motion.drop_rows - above) * place.cell)
         if length > 0:

@@ -82,7 +82,7 @@ def draw_chart(
     values = [y for _, points in drawn for _, y in points]
     if chart.goal is not None and max(values) * 20 > chart.goal:
         values.append(chart.goal)
-    up = axis_for(values, may_log=chart.may_log, most_ticks=max(2, plot.h // px(28)))
+    up = axis_for(values, may_log=chart.may_log, most_ticks=min(5, max(2, plot.h // px(28))))
     _grid(target, plot, across, up, palette, type_)
     if chart.goal is not None and up.low < chart.goal <= up.high:
         _goal(target, plot, up.share(chart.goal), palette, type_)

@@ -120,8 +120,8 @@ def _charts(model: ViewerModel, palette: Palette) -> list[Chart]:
     first, second, *_ = palette.curves
     if model.run is not None and model.run.kind == run_pb2.RUN_KIND_DEMO:
         return [
-            Chart("Lines in this game", [Line("", curves.lines, first, True)], empty=waiting),
-            Chart("Score of this game", [Line("", curves.score, second, True)], empty=waiting),
+            Chart("Lines, game by game", [Line("", curves.lines, first, True)], empty=waiting),
+            Chart("Score, game by game", [Line("", curves.score, second, True)], empty=waiting),
         ]
     return [
         Chart(

@@ -21,6 +21,11 @@ SHORTEST_INTERVAL = 0.045
 DROP_ROWS = 6
 
 
+def fits(frame: board_pb2.BoardFrame) -> bool:
+    """Whether a frame has as many cells as its size says, at least one."""
+    return 0 < frame.width * frame.height == len(frame.cells)
+
+
 def ghost_cells(frame: board_pb2.BoardFrame) -> tuple[int, ...]:
     """Where the active piece is going, as row * width + column.
 

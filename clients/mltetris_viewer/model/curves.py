@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -39,8 +40,13 @@ class Series:
         return len(self.x)
 
     def append(self, x: float, y: float) -> None:
-        """Adds a point; `x` must not be smaller than the last one."""
+        """Adds a point; `x` must not be smaller than the last one.
+
+        A value that is not finite becomes `last`, but has no place on a curve.
+        """
         self.last = y
+        if not math.isfinite(y):
+            return
         self._pending.append((x, y))
         if len(self._pending) < self._stride:
             return
@@ -99,9 +105,8 @@ class Curves:
             self._follow(point)
             x = float(point.placements)
             if point.HasField("evaluation"):
-                self.evaluation.append(
-                    float(point.evaluation.placements) or x, point.evaluation.mean_lines
-                )
+                taken = float(point.evaluation.placements) or x
+                self.evaluation.append(taken, point.evaluation.mean_lines)
             for name in ("mean_lines", "mean_reward", "lines", "score"):
                 if point.HasField(name):
                     series: Series = getattr(self, name)

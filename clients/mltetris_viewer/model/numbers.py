@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from google.protobuf import duration_pb2
 from mltetris_api.v1 import run_pb2
+from mltetris_client import is_final
 
 from mltetris_viewer.model import words
 
@@ -51,10 +52,16 @@ def goal(run: run_pb2.Run | None) -> float | None:
 
 def progress(run: run_pb2.Run, point: run_pb2.MetricPoint) -> Progress:
     """How far a run is towards its goal or the end of its budget, by its newest point."""
-    note = f"{point.progress:.0%}"
+    share = min(1.0, max(0.0, point.progress))
+    if run.state == run_pb2.RUN_STATE_SUCCEEDED:
+        # Its last point was measured before the end.
+        return Progress(_towards(run), 1.0, "done")
+    if is_final(run):
+        return Progress(_towards(run), share, f"ended at {share:.0%}")
+    note = f"{share:.0%}"
     if point.HasField("eta"):
         note += f"  ·  {words.seconds(_length(point.eta))} left"
-    return Progress(_towards(run), min(1.0, max(0.0, point.progress)), note)
+    return Progress(_towards(run), share, note)
 
 
 def _towards(run: run_pb2.Run) -> str:

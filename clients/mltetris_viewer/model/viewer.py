@@ -9,7 +9,7 @@ from mltetris_api.v1 import run_pb2
 from mltetris_client.names import is_final, is_live
 
 from mltetris_viewer.model import commands, events
-from mltetris_viewer.model.boards import Board
+from mltetris_viewer.model.boards import Board, fits
 from mltetris_viewer.model.curves import Curves
 from mltetris_viewer.model.runs import Runs
 
@@ -209,6 +209,9 @@ class ViewerModel:
 
     def _frames(self, event: events.FramesArrived, now: float) -> None:
         for frame in event.frames:
+            if not fits(frame):
+                self.toast("The server sent a board that does not fit its size", Tone.BAD, now)
+                continue
             board = self.boards.get(frame.board)
             if board is None:
                 self.boards[frame.board] = Board(frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from mltetris_api.v1 import run_pb2
@@ -57,6 +58,8 @@ def integer(value: float) -> str:
 
 def compact(value: float, digits: int = 3) -> str:
     """A number in a few digits: 0.03, 7.5, 950, 12.3k, 1.45M, 2B."""
+    if not math.isfinite(value):
+        return str(value)
     size = abs(value)
     for limit, unit, mark in ((1e3, 1, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M"), (1e12, 1e9, "B")):
         if size < limit * 0.9995:
@@ -66,9 +69,11 @@ def compact(value: float, digits: int = 3) -> str:
 
 def lines(value: float) -> str:
     """Lines or a score, which may be a mean: 0.35, 48.2, 1,043, 1.45M."""
-    if abs(value) >= 1e6:
+    if not abs(value) < 1e6:
         return compact(value)
-    return _minus(f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.3g}")
+    if abs(value) >= 99.95:
+        return _minus(f"{value:,.0f}")
+    return _minus(f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}")
 
 
 def small(value: float) -> str:
