@@ -1,0 +1,189 @@
+"""Reference players with published weights: to measure learners by, and to check features by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mltetris_server.game.afterstates import CANDIDATE, ENDS_GAME, afterstates
+from mltetris_server.game.compiling import kernel
+from mltetris_server.game.config import FeatureSet, GameConfig, n_features, raw_scales
+from mltetris_server.game.games import Games, new_games, place
+from mltetris_server.game.randomness import mix, random_below
+
+NO_LIMIT = 2**62
+
+
+@dataclass(frozen=True)
+class ReferencePlayer:
+    """A player that needs no learning.
+
+    Attributes:
+        name: What it is called.
+        source: Where it was published.
+        weights: One factor per BCTS feature; it makes the candidate with the greatest
+            weighted sum (the lowest action among equals), and one that ends the game
+            only if there is no other. None: any candidate, all alike.
+    """
+
+    name: str
+    source: str
+    weights: tuple[float, ...] | None
+
+    @property
+    def feature_set(self) -> FeatureSet:
+        """The features its weights are for."""
+        return FeatureSet.BCTS
+
+
+PLAYERS: dict[str, ReferencePlayer] = {
+    player.name: player
+    for player in (
+        ReferencePlayer("random", "no publication: every candidate is equally likely", None),
+        ReferencePlayer(
+            "dellacherie",
+            "Pierre Dellacherie's one-piece player, in Fahey (2003), Tetris AI, "
+            "colinfahey.com/tetris; weights as listed by Thiery & Scherrer (2009), "
+            "Building Controllers for Tetris. Ties are broken differently here.",
+            (-1.0, 1.0, -1.0, -1.0, -4.0, -1.0, 0.0, 0.0),
+        ),
+        ReferencePlayer(
+            "bcts",
+            "BCTS, Thiery & Scherrer (2009), Building Controllers for Tetris, ICGA Journal 32",
+            (-12.63, 6.60, -9.22, -19.77, -13.08, -10.49, -1.61, -24.04),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class PlayedGames:
+    """How games ended: int64 arrays with one entry per game.
+
+    Attributes:
+        lines: Lines cleared.
+        placements: Placements made.
+        score: Score, as in `Games.score`.
+        over: 1 if the game ended, 0 if it was cut off at the limit.
+    """
+
+    lines: NDArray[np.int64]
+    placements: NDArray[np.int64]
+    score: NDArray[np.int64]
+    over: NDArray[np.int64]
+
+
+def play_games(
+    player: ReferencePlayer,
+    config: GameConfig,
+    games: int,
+    seed: int,
+    max_placements: int = NO_LIMIT,
+) -> PlayedGames:
+    """Let `player` play games to their end.
+
+    Args:
+        player: Who plays.
+        config: The game.
+        games: Number of games, at least 1; game i is `new_games`' board i.
+        seed: 0..2**64-1, of the pieces and of a random player's choices.
+        max_placements: A game is cut off after so many placements.
+    """
+    boards = new_games(config, games, seed)
+    streams = np.full((games, 2), seed, np.uint64)
+    for i in range(games):
+        play(boards, i, player, streams, max_placements)
+    return PlayedGames(
+        boards.lines.copy(), boards.placements.copy(), boards.score.copy(), boards.over.copy()
+    )
+
+
+def play(
+    games: Games,
+    i: int,
+    player: ReferencePlayer,
+    streams: NDArray[np.uint64],
+    max_placements: int,
+) -> None:
+    """Let `player` play board i until its game is over or has `max_placements` placements.
+
+    A random player's choices come from `streams` uint64[n, 2], separate from the pieces':
+    column 0 is the seed and stays; column 1 is overwritten at a game's first placement.
+    """
+    width = int(games.settings[0])
+    features = np.empty((4 * width, n_features(player.feature_set, width)), np.float32)
+    weights = np.array(player.weights or (), np.float32)
+    scales = raw_scales(player.feature_set, width)
+    flags = np.empty(4 * width, np.uint8)
+    _play(
+        games, i, player.feature_set.code, weights, streams, scales, features, flags, max_placements
+    )
+
+
+@kernel
+def choose_linear(
+    features: NDArray[np.float32], flags: NDArray[np.uint8], weights: NDArray[np.float32]
+) -> int:
+    """The candidate whose features' weighted sum is greatest; ending the game comes last.
+
+    Args:
+        features: float32[A, F] from `afterstates`.
+        flags: uint8[A] from `afterstates`.
+        weights: float32[F].
+
+    Returns:
+        The action, the lowest among equals.
+    """
+    best = -1
+    best_value = -np.inf
+    for action in range(flags.shape[0]):
+        if flags[action] & CANDIDATE:
+            value = -1e30
+            if not flags[action] & ENDS_GAME:
+                value = 0.0
+                for k in range(weights.shape[0]):
+                    value += weights[k] * features[action, k]
+            if value > best_value:
+                best, best_value = action, value
+    return best
+
+
+@kernel
+def choose_random(flags: NDArray[np.uint8], streams: NDArray[np.uint64], i: int) -> int:
+    """One of the candidates of `flags`, each equally likely, drawn from stream i."""
+    candidates = 0
+    for action in range(flags.shape[0]):
+        if flags[action] & CANDIDATE:
+            candidates += 1
+    chosen = random_below(streams, i, candidates)
+    for action in range(flags.shape[0]):
+        if flags[action] & CANDIDATE:
+            if chosen == 0:
+                return action
+            chosen -= 1
+    return -1
+
+
+@kernel
+def _play(
+    games: Games,
+    i: int,
+    feature_set: int,
+    weights: NDArray[np.float32],
+    streams: NDArray[np.uint64],
+    scales: NDArray[np.float32],
+    features: NDArray[np.float32],
+    flags: NDArray[np.uint8],
+    max_placements: int,
+) -> None:
+    if games.placements[i] == 0:
+        streams[i, 1] = mix(streams[i, 0] ^ mix(games.streams[i, 1]))
+    while not games.over[i] and games.placements[i] < max_placements:
+        afterstates(games, i, feature_set, scales, features, flags)
+        if weights.shape[0] == 0:
+            action = choose_random(flags, streams, i)
+        else:
+            action = choose_linear(features, flags, weights)
+        place(games, i, action)
