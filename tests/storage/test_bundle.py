@@ -67,6 +67,10 @@ def test_a_bundle_is_an_ordinary_zip_with_the_manifest_first() -> None:
             "policy.safetensors",
             "training.safetensors",
         ]
+        # Nothing of the moment or the machine.
+        for member in archive.infolist():
+            assert member.date_time == (1980, 1, 1, 0, 0, 0)
+            assert (member.create_system, member.compress_type) == (3, zipfile.ZIP_STORED)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

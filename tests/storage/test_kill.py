@@ -17,7 +17,10 @@ from mltetris_server.storage import History, RunStore, SlotStore
 
 TESTS = Path(__file__).parent.parent
 DRIVER = Path(__file__).parent / "kill_driver.py"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS)}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
+}
 
 OLD_SLOT = {"slots": {"one": 1}, "active": "one"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sqlite3
 import subprocess
@@ -120,12 +121,14 @@ def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     assert revision(path) == "9999"
 
 
-def test_replacing_a_table_keeps_the_rows_that_refer_to_it(path: Path, next_scripts: Path) -> None:
+def test_replacing_a_table_keeps_the_rows_that_refer_to_it(
+    path: Path, next_scripts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SQLite would delete them with the table, were foreign keys on while it is replaced."""
     fill(path)
-    engine = database._engine(path, foreign_keys=False)
-    migrate(engine, scripts=next_scripts, newest="0002")
-    engine.dispose()
+    to_next = functools.partial(migrate, scripts=next_scripts, newest="0002")
+    monkeypatch.setattr(database, "migrate", to_next)
+    History(path).close()
     assert revision(path) == "0002"
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT id, colour FROM runs").fetchall() == [("train-1", 7)]
@@ -138,15 +141,16 @@ def test_replacing_a_table_keeps_the_rows_that_refer_to_it(path: Path, next_scri
     "fault", ["raise RuntimeError('fault')", "op.execute('UPDATE metric_points SET run_number=9')"]
 )
 def test_a_migration_that_fails_leaves_everything_as_it_was(
-    path: Path, next_scripts: Path, fault: str
+    path: Path, next_scripts: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(path)
     script = next_scripts / "versions" / "v0002_next.py"
     script.write_text(NEXT.format(newest=NEWEST, more=fault))
-    engine = database._engine(path, foreign_keys=False)
-    with pytest.raises(RuntimeError):
-        migrate(engine, scripts=next_scripts, newest="0002")
-    engine.dispose()
+    with monkeypatch.context() as patch:
+        to_next = functools.partial(migrate, scripts=next_scripts, newest="0002")
+        patch.setattr(database, "migrate", to_next)
+        with pytest.raises(RuntimeError):
+            History(path)
     assert revision(path) == NEWEST
     with History(path) as history:
         assert len(history.points("train-1")) == 1
