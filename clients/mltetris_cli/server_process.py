@@ -7,23 +7,24 @@ import importlib.util
 import json
 import os
 import queue
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from mltetris_cli.exits import CliError, ExitCode
+from mltetris_cli.guard import STOP_TIMEOUT_S
 from mltetris_cli.settings import DEFAULT_LISTEN
 
 _START_TIMEOUT_S = 60.0
-# SIGTERM is answered within 5 s; the rest is for slow disks.
-_STOP_TIMEOUT_S = 15.0
+# The guard kills what does not follow; it needs a moment longer than it gives.
+_STOP_TIMEOUT_S = STOP_TIMEOUT_S + 3.0
 _KEPT_LOG_LINES = 200
 _SERVER_MODULE = "mltetris_server.service"
 
@@ -49,42 +50,37 @@ class ServerProcess:
         require_server()
         self._log: deque[str] = deque(maxlen=_KEPT_LOG_LINES)
         self._ready: queue.SimpleQueue[dict[str, object] | None] = queue.SimpleQueue()
+        self._echo = log_to_terminal
         command = [
-            sys.executable,
-            "-m",
-            _SERVER_MODULE,
-            "--listen",
-            listen,
-            "--data-dir",
-            str(data_dir),
+            *(sys.executable, "-m", "mltetris_cli.guard"),
+            *(sys.executable, "-m", _SERVER_MODULE),
+            *("--listen", listen),
+            *("--data-dir", str(data_dir)),
             *arguments,
         ]
         self._process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # closes when we end, however we end: see guard.py
             stdout=subprocess.PIPE,
-            stderr=None if log_to_terminal else subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
             errors="replace",
             start_new_session=os.name == "posix",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
-        self._readers = [self._read(self._process.stdout, self._read_ready)]
-        if self._process.stderr is not None:
-            self._readers.append(self._read(self._process.stderr, self._read_log))
+        self._readers = [
+            _start_reader(self._process.stdout, self._read_ready),
+            _start_reader(self._process.stderr, self._read_log),
+        ]
         try:
             ready = self._await_ready()
         except BaseException:
             self.stop()
             raise
+        self.pid = int(str(ready["pid"]))
         self.address = str(ready["address"])
         self.data_dir = Path(str(ready.get("data_dir", data_dir)))
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -104,22 +100,21 @@ class ServerProcess:
         """Waits for its end; returns its exit code."""
         return self._process.wait()
 
-    def stop(self) -> int:
-        """Ends it: in order, with every run checkpointed, or by force if it does not listen."""
-        if self.running:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if sys.platform == "win32":
-                    self._process.send_signal(signal.CTRL_BREAK_EVENT)
-                else:
-                    self._process.terminate()
-            try:
-                self._process.wait(timeout=_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+    def stop(self) -> None:
+        """Ends it: in order, with every run checkpointed, or by force if it does not listen.
+
+        Interrupted (Ctrl-C once more), it leaves the rest to the guard, which goes on by itself.
+        """
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         for reader in self._readers:
             reader.join(timeout=1.0)
-        return self._process.returncode
 
     def __enter__(self) -> Self:
         return self
@@ -130,20 +125,9 @@ class ServerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self.stop()
-        except KeyboardInterrupt:
-            self._process.kill()
-            self._process.wait()
-            raise
+        self.stop()
 
     # -- Reading what it says --------------------------------------------------------------------
-
-    def _read(self, stream: IO[str] | None, work: object) -> threading.Thread:
-        assert stream is not None and callable(work)
-        thread = threading.Thread(target=work, args=(stream,), daemon=True)
-        thread.start()
-        return thread
 
     def _read_ready(self, stream: IO[str]) -> None:
         """Finds the one JSON line on stdout; everything else there is drained."""
@@ -159,6 +143,10 @@ class ServerProcess:
     def _read_log(self, stream: IO[str]) -> None:
         for line in stream:
             self._log.append(line.rstrip())
+            # Why it could not start is said once, by whoever started it.
+            if self._echo and not line.startswith("error: "):
+                sys.stderr.write(line)
+                sys.stderr.flush()
 
     def _await_ready(self) -> dict[str, object]:
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -175,15 +163,21 @@ class ServerProcess:
         for reader in self._readers:
             reader.join(timeout=1.0)
         for line in reversed(self._log):
-            if line.startswith("error: "):
-                exit_code = ExitCode.USAGE if code == ExitCode.USAGE else ExitCode.FAILURE
-                raise CliError(line.removeprefix("error: "), exit_code=exit_code)
-        if self._process.stderr is None:  # its words are on the terminal already
-            raise CliError("the server did not start", exit_code=ExitCode(code if code == 2 else 1))
+            _, found, reason = line.partition("error: ")
+            if found:
+                usage = code == ExitCode.USAGE
+                raise CliError(reason, exit_code=ExitCode.USAGE if usage else ExitCode.FAILURE)
         raise CliError(f"the server did not start (exit code {code})" + self._last_words())
 
     def _last_words(self) -> str:
         return f": {self._log[-1].strip()}" if self._log else ""
+
+
+def _start_reader(stream: IO[str] | None, work: Callable[[IO[str]], None]) -> threading.Thread:
+    assert stream is not None
+    thread = threading.Thread(target=work, args=(stream,), daemon=True)
+    thread.start()
+    return thread
 
 
 def require_server() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from mltetris_cli.exits import Terminated
 from mltetris_cli.invocation import command
 from mltetris_cli.server_process import ServerProcess
 from mltetris_cli.session import Session
@@ -42,7 +43,7 @@ def run_serve(session: Session, listen: str, arguments: tuple[str, ...]) -> None
             )
         try:
             code = server.wait()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             return
     if code != 0:
         raise typer.Exit(code if code > 0 else 128 - code)

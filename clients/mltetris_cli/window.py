@@ -24,5 +24,5 @@ def open_window(address: str | None, run: str | None) -> subprocess.Popen[bytes]
     if address is not None:
         command += ["--server", address]
     if run is not None:
-        command += ["--run", run]
+        command.append(run)
     return subprocess.Popen(command, stdin=subprocess.DEVNULL)

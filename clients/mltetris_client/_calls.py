@@ -30,6 +30,6 @@ def translated(address: str) -> Iterator[None]:
         raise translate(error, address) from error
     except ValueError as error:
         # The only way gRPC has of saying that the channel was closed.
-        if "closed channel" in str(error).lower():
+        if "cannot invoke rpc" in str(error).lower():
             raise Closed("the connection was closed") from error
         raise

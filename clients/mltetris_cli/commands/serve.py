@@ -32,7 +32,8 @@ def serve(
     grace: Annotated[
         float | None,
         typer.Option(
-            min=0,
+            min=0.1,
+            max=86400,
             help="Seconds a worker goes on alone when the server dies. (default 60)",
             show_default=False,
         ),

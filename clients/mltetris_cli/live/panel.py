@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mltetris_client import BoardFrame, MetricPoint, Run, is_final
 from rich.text import Text
 
 from mltetris_cli.jsonify import seconds
-from mltetris_cli.live import figures
+from mltetris_cli.live import figures, words
 from mltetris_cli.live.board import piece_preview
 from mltetris_cli.live.follower import Follower
 from mltetris_cli.live.series import Series, bars
@@ -17,8 +19,8 @@ LABEL_STYLE = "bright_black"
 _NO_PIECE = 0
 
 
-def game_lines(frame: BoardFrame | None, *, color: bool) -> list[Text]:
-    """The watched game: next piece, lines, score, number of the game."""
+def game_lines(frame: BoardFrame | None, watching: str, *, color: bool) -> list[Text]:
+    """The watched game: next piece, lines, score, number of the game, how it is shown."""
     preview = piece_preview(frame.next[0] if frame and frame.next else _NO_PIECE, color=color)
     labels = ("LINES", "SCORE", "PIECES", "GAME")
     values = ("-",) * 4
@@ -38,9 +40,9 @@ def game_lines(frame: BoardFrame | None, *, color: bool) -> list[Text]:
     for value, width in zip(values, widths, strict=True):
         first.append(value.ljust(width), "bold")
     second = preview[1].copy()
+    second.append(f"  {watching}", LABEL_STYLE)
     if frame is not None and frame.player:
-        second.append("  ")
-        second.append("played by ", LABEL_STYLE)
+        second.append("  played by ", LABEL_STYLE)
         second.append(frame.player, "bold")
     if frame is not None and frame.game_over:
         second.append("  ")
@@ -88,17 +90,18 @@ def curve(
     return [head, *lines]
 
 
-def metric_lines(run: Run, point: MetricPoint | None, width: int) -> list[Text]:
+def metric_lines(point: MetricPoint | None, width: int) -> list[Text]:
     """The figures of learning, two columns."""
     pairs: list[tuple[str, str]] = []
     if point is not None:
         pace = ""
         if point.HasField("placements_per_second"):
-            pace = f"{figures.short(point.placements_per_second)}/s"
-        pairs.append(("placements", f"{figures.short(point.placements)}  {pace}".rstrip()))
+            pace = figures.short(point.placements_per_second)
+        pairs.append(("placements", figures.short(point.placements)))
+        pairs.append(("placements/s", pace or "-"))
         pairs.append(("games", figures.short(point.episodes)))
         if point.HasField("best_lines"):
-            pairs.append(("best game", f"{figures.count(point.best_lines)} lines"))
+            pairs.append(("best game", figures.count(point.best_lines)))
         if point.HasField("mean_lines"):
             pairs.append(("lines a game", figures.lines(point.mean_lines)))
         if point.HasField("exploration"):
@@ -107,26 +110,32 @@ def metric_lines(run: Run, point: MetricPoint | None, width: int) -> list[Text]:
             pairs.append(("learning rate", figures.small(point.learning_rate)))
         if point.HasField("loss"):
             pairs.append(("loss", figures.small(point.loss)))
-    pairs.append(("watching", watching(run)))
+    columns = 2 if width >= 44 else 1
     half = width // 2
     lines: list[Text] = []
-    for start in range(0, len(pairs), 2):
+    for start in range(0, len(pairs), columns):
         line = Text(end="")
-        for column, (label, value) in enumerate(pairs[start : start + 2]):
+        for column, (label, value) in enumerate(pairs[start : start + columns]):
             line.append(f"{label:<14}", LABEL_STYLE)
             line.append(value)
-            if column == 0:
+            if column < columns - 1:
                 line.append(" " * max(1, half - line.cell_len))
         lines.append(line)
     return lines
 
 
-def watching(run: Run) -> str:
-    """How the run is shown: its view and its pace."""
-    from mltetris_cli.live.words import view_word
-
-    control = run.control
-    return view_word(control)
+def standings(follower: Follower, frames: Sequence[BoardFrame]) -> list[Text]:
+    """Who is how far in a race: lines now, and the mean of the games that have ended."""
+    episodes = list(follower.episodes)
+    lines = [Text(f"{'PLAYER':<10}{'NOW':>6}{'MEAN':>8}{'GAMES':>6}", style=LABEL_STYLE, end="")]
+    for frame in frames:
+        ended = [episode.lines for episode in episodes if episode.board == frame.board]
+        mean = figures.lines(sum(ended) / len(ended)) if ended else "-"
+        line = Text(end="")
+        line.append(f"{frame.player[:9]:<10}", "bold")
+        line.append(f"{figures.count(frame.lines):>6}{mean:>8}{len(ended):>6}")
+        lines.append(line)
+    return lines
 
 
 def progress_line(run: Run, point: MetricPoint | None, width: int) -> Text:
@@ -155,9 +164,12 @@ def side_lines(follower: Follower, width: int, height: int, *, color: bool) -> l
     run, point = follower.run, follower.point
     boards = follower.boards
     single = boards.frames[0] if boards is not None and len(boards.frames) == 1 else None
-    lines = game_lines(single, color=color) if boards is None or single else []
-    figures_part = metric_lines(run, point, width)
+    shown = words.view_word(run.control)
+    lines = game_lines(single, shown, color=color)
+    figures_part = metric_lines(point, width)
     progress = progress_line(run, point, width)
+    if boards is not None and len(boards.frames) > 1:
+        lines = standings(follower, boards.frames)
     is_demo = run.HasField("demo")
     room = height - len(lines) - len(figures_part) - 1 - (5 if not is_demo else 3)
     if is_demo:
@@ -179,17 +191,17 @@ def side_lines(follower: Follower, width: int, height: int, *, color: bool) -> l
         parts = [
             lines,
             curve(
-                "LINES, without exploring",
+                "LINES A GAME, playing its best",
                 follower.evaluations,
                 rows=upper,
                 width=width,
                 style=LINES_STYLE,
                 note=note,
-                waiting="examined within seconds",
+                waiting="the first examination takes a few seconds",
                 floor=0.0,
             ),
             curve(
-                "REWARD of 100 games",
+                "REWARD, mean of 100 games",
                 follower.rewards,
                 rows=lower,
                 width=width,

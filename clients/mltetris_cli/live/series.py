@@ -39,8 +39,8 @@ class Series:
     def columns(self, count: int) -> list[float | None]:
         """The curve as ``count`` columns over its whole x range, the newest value last.
 
-        A column without a point of its own shows the value before it; before the first point
-        there is None.
+        A column with several points is their mean, one without is on the straight line between
+        its neighbours.
         """
         if not self._xs or count < 1:
             return [None] * max(0, count)
@@ -50,18 +50,22 @@ class Series:
             return [None] * (count - 1) + [self._ys[-1]]
         result: list[float | None] = []
         index = 0
-        value: float | None = None
         for column in range(count):
             end = first + (column + 1) * step
             inside: list[float] = []
             while index < len(self._xs) and (self._xs[index] <= end or column == count - 1):
                 inside.append(self._ys[index])
                 index += 1
-            if inside:
-                value = sum(inside) / len(inside)
-            result.append(value)
+            middle = end - step / 2
+            result.append(sum(inside) / len(inside) if inside else self._between(index, middle))
         result[-1] = self._ys[-1]
         return result
+
+    def _between(self, index: int, x: float) -> float:
+        """The value at ``x`` on the line from the point before ``index`` to the one there."""
+        x0, x1 = self._xs[index - 1], self._xs[index]
+        share = (x - x0) / (x1 - x0) if x1 > x0 else 1.0
+        return self._ys[index - 1] + share * (self._ys[index] - self._ys[index - 1])
 
 
 def bars(values: Sequence[float | None], rows: int, *, top: float, bottom: float) -> list[str]:

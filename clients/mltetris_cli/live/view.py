@@ -40,7 +40,7 @@ class LiveView:
         middle = height - 2
         left = self._boards(width, middle, color=color)
         left_width = max((line.cell_len for line in left), default=0)
-        side = width - left_width - 3
+        side = width - left_width - 4  # a space at the left, two between, one at the right
         right = side_lines(self._follower, side, middle, color=color) if side >= 20 else []
         result = [self._head(width)]
         for row in range(middle):
@@ -48,7 +48,7 @@ class LiveView:
             if row < len(left):
                 line.append_text(left[row])
             if row < len(right):
-                line.append(" " * (left_width + 2 - line.cell_len + 1))
+                line.append(" " * (left_width + 3 - line.cell_len))
                 line.append_text(right[row])
             line.truncate(width)
             result.append(line)

@@ -1,0 +1,145 @@
+"""Every call about runs, against a real server."""
+
+from __future__ import annotations
+
+import threading
+
+import mltetris_client
+import pytest
+from mltetris_api.v1 import run_pb2
+from mltetris_client import Run, Trainer, is_final, is_live, specs
+from support.small import in_state
+
+
+def test_every_rpc_has_a_method() -> None:
+    from mltetris_api.v1 import system_pb2, trainer_pb2
+
+    services = [
+        trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"],
+        system_pb2.DESCRIPTOR.services_by_name["SystemService"],
+    ]
+    for service in services:
+        for method in service.methods:
+            words = "".join(f"_{c.lower()}" if c.isupper() else c for c in method.name).strip("_")
+            assert callable(getattr(Trainer, words, None)), method.name
+
+
+def test_every_hyperparameter_can_be_given() -> None:
+    assert set(specs.TdOptions.__annotations__) == set(run_pb2.TdParams.DESCRIPTOR.fields_by_name)
+
+
+def test_a_training_from_plain_arguments() -> None:
+    spec = specs.training(
+        seed=0,
+        width=8,
+        rule="published",
+        target_lines=1000,
+        max_seconds=1.5,
+        evaluation_games=3,
+        evaluation_period=0.25,
+        learning_rate=0.01,
+        training_height=12,
+        from_run="train-abc123:latest",
+        mode="headless",
+        view="training",
+    )
+    assert spec == run_pb2.TrainingSpec(
+        seed=0,
+        game=run_pb2.GameSpec(width=8, rule=run_pb2.RULE_PUBLISHED),
+        budget=run_pb2.Budget(target_mean_lines=1000, max_duration=specs.duration(1.5, field="x")),
+        evaluation=run_pb2.EvaluationSpec(games=3, period=specs.duration(0.25, field="x")),
+        td=run_pb2.TdParams(learning_rate=0.01, training_height=12),
+        checkpoint=run_pb2.RunCheckpoint(run="train-abc123", kind=run_pb2.CHECKPOINT_KIND_LATEST),
+        mode=run_pb2.RUN_MODE_HEADLESS,
+        view=run_pb2.RUN_VIEW_TRAINING,
+    )
+    assert spec.HasField("seed")
+    assert specs.training() == run_pb2.TrainingSpec()
+
+
+def test_the_life_of_a_run(trainer: Trainer) -> None:
+    run = trainer.start_training(display_name="mine", seed=3, max_seconds=600)
+    assert run.display_name == "mine"
+    run = in_state(trainer, run.id, "running")
+    assert is_live(run) and not is_final(run)
+    assert trainer.pause_run(run.id).state == run_pb2.RUN_STATE_PAUSED
+    assert trainer.resume_run(run.id).state == run_pb2.RUN_STATE_RUNNING
+    assert trainer.set_speed(run.id, 30).control.placements_per_second == 30
+    changed = trainer.set_mode(run.id, mode="headless", view="training")
+    assert changed.control.mode == run_pb2.RUN_MODE_HEADLESS
+    assert changed.control.view == run_pb2.RUN_VIEW_TRAINING
+    assert trainer.set_mode(run.id, view="showcase").control.mode == run_pb2.RUN_MODE_HEADLESS
+    assert [found.id for found in trainer.list_runs(states=["running"])][:1] == [run.id]
+    ended = trainer.stop_run(run.id)
+    assert ended.state == run_pb2.RUN_STATE_STOPPED
+    assert is_final(ended)
+    trainer.delete_run(run.id)
+    assert run.id not in [found.id for found in trainer.list_runs()]
+
+
+def test_updates_touch_only_what_is_given(trainer: Trainer) -> None:
+    run = trainer.start_training(display_name="before", max_seconds=600, target_lines=5)
+    in_state(trainer, run.id, "running")
+    after = trainer.update_run(run.id, display_name="after", learning_rate=0.5)
+    assert after.display_name == "after"
+    assert after.training.budget.target_mean_lines == 5
+    after = trainer.update_run(run.id, budget=specs.budget(target_lines=7))
+    assert after.display_name == "after"
+    assert after.training.budget == run_pb2.Budget(target_mean_lines=7)
+    after = trainer.update_run(run.id, reset=["budget", "learning_rate"])
+    assert not after.training.budget.HasField("target_mean_lines")
+    with pytest.raises(mltetris_client.InvalidArgument, match="not both"):
+        trainer.update_run(run.id, learning_rate=0.1, reset=["learning_rate"])
+    with pytest.raises(mltetris_client.InvalidArgument):
+        trainer.update_run(run.id)
+    trainer.stop_run(run.id)
+
+
+def test_a_request_id_starts_one_run(trainer: Trainer) -> None:
+    first = trainer.start_training(request_id="once", max_seconds=600)
+    again = trainer.start_training(request_id="once", max_seconds=600)
+    assert first.id == again.id
+    trainer.stop_run(first.id)
+
+
+def test_lists_are_whole_over_pages(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = [trainer.start_training().id for _ in range(5)]
+    for run in started:
+        trainer.stop_run(run)
+    monkeypatch.setattr("mltetris_client.trainer._PAGE", 2)
+    listed = [run.id for run in trainer.list_runs(kinds=["training"])]
+    assert listed[:5] == started[::-1]
+    assert [run.id for run in trainer.list_runs(limit=3)] == listed[:3]
+    with pytest.raises(mltetris_client.InvalidArgument, match="queued"):
+        trainer.list_runs(states=["sleeping"])  # type: ignore[list-item]
+
+
+def test_one_trainer_serves_many_threads(trainer: Trainer) -> None:
+    runs: list[Run] = []
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            run = trainer.start_training()
+            with trainer.stream_metrics(run.id) as points:
+                for point in points:
+                    if point.sequence == 5:
+                        break
+            runs.append(trainer.stop_run(run.id))
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures
+    assert len({run.id for run in runs}) == 4
+
+
+def test_server_info(trainer: Trainer) -> None:
+    info = trainer.get_server_info()
+    assert info.version and info.max_runs == 8
+    trainer.wait_ready(timeout=5)
