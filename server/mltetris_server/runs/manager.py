@@ -112,8 +112,12 @@ class RunManager:
             async with asyncio.timeout(0.5):
                 await asyncio.gather(*(run.gone.wait() for run in live))
         except TimeoutError:
-            for run in live:
-                run.kill()
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends every worker process at once, without a word."""
+        for run in self._runs.values():
+            run.kill()
 
     # --- finding
 

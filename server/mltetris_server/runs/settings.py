@@ -24,5 +24,5 @@ class RunSettings:
     """From Stop to the run's end: an evaluation and the last checkpoint fit in."""
     leave_s: float = 5.0
     """From the run's end to that of its process."""
-    shutdown_s: float = 3.5
+    shutdown_s: float = 3.0
     """For all workers to write their last checkpoints when the server ends."""

@@ -12,12 +12,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
 from mltetris_server.errors import DomainError
+from mltetris_server.runs.launchers.local import WORKER_COMMAND
 from mltetris_server.runs.settings import RunSettings
 from mltetris_server.service import logging
 from mltetris_server.service.server import CannotListen, Server, ServerSettings
@@ -25,7 +26,9 @@ from mltetris_server.service.server import CannotListen, Server, ServerSettings
 _log = structlog.get_logger(__name__)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, worker_command: Sequence[str] = WORKER_COMMAND
+) -> int:
     """Runs the server until a signal ends it; returns the exit status."""
     options = _parse(arguments)
     logging.configure(options.log_format, options.log_level)
@@ -34,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data_dir=options.data_dir,
         runs=RunSettings(max_runs=options.max_runs, grace_s=options.grace),
         worker_transport=options.worker_transport,
+        worker_command=tuple(worker_command),
     )
     try:
         asyncio.run(_serve(settings))
@@ -44,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(settings: ServerSettings) -> None:
-    ending = _signals()
+    signals = Signals()
     server = await Server.start(settings)
+    signals.at_once = server.kill_workers
     try:
         ready = {
             "event": "ready",
@@ -55,33 +60,37 @@ async def _serve(settings: ServerSettings) -> None:
         }
         print(json.dumps(ready), flush=True)
         _log.info("ready", address=server.address, data_dir=str(server.data_dir))
-        await ending.wait()
+        await signals.ending.wait()
         _log.info("ending")
     finally:
         await server.stop()
     _log.info("ended")
 
 
-def _signals() -> asyncio.Event:
-    """Returns an event that the first signal to end sets; the second ends the process at once."""
-    loop = asyncio.get_running_loop()
-    ending = asyncio.Event()
+class Signals:
+    """The first signal to end sets `ending`; the second calls `at_once` and ends the process."""
 
-    def on_signal(number: int) -> None:
-        if ending.is_set():
+    def __init__(self) -> None:
+        self.ending = asyncio.Event()
+        self.at_once: Callable[[], None] = lambda: None
+        loop = asyncio.get_running_loop()
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if sys.platform == "win32":
+            numbers.append(signal.SIGBREAK)
+        for number in numbers:
+            try:
+                loop.add_signal_handler(number, self._caught, number)
+            except NotImplementedError:
+                # Windows: a handler runs in the main thread, which waits in the loop: wake it.
+                signal.signal(
+                    number, lambda caught, _: loop.call_soon_threadsafe(self._caught, caught)
+                )
+
+    def _caught(self, number: int) -> None:
+        if self.ending.is_set():
+            self.at_once()
             os._exit(128 + number)
-        ending.set()
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if sys.platform == "win32":
-        numbers.append(signal.SIGBREAK)
-    for number in numbers:
-        try:
-            loop.add_signal_handler(number, on_signal, number)
-        except NotImplementedError:
-            # Windows: handlers run in the main thread between two bytecodes; wake the loop up.
-            signal.signal(number, lambda caught, _: loop.call_soon_threadsafe(on_signal, caught))
-    return ending
+        self.ending.set()
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

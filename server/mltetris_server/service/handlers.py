@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
@@ -28,7 +28,10 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Response: TypeAlias = Message | bytes
 _log = structlog.get_logger(__name__)
 
-SHUTTING_DOWN = "the server is shutting down: reconnect when it is back"
+_LAST_STATUS_S: Final = 0.3
+"""For the statuses of ended streams to reach their peers."""
+
+SHUTTING_DOWN: Final = "the server is shutting down: reconnect when it is back"
 
 
 class Binder:
@@ -37,7 +40,8 @@ class Binder:
     def __init__(self) -> None:
         self._closing = False
         self._calls: set[asyncio.Task[Any]] = set()
-        self._streams: set[asyncio.Task[Any]] = set()
+        # From the task that does the work to the one in which gRPC runs the call.
+        self._streams: dict[asyncio.Task[Any], asyncio.Task[Any]] = {}
 
     @property
     def open_streams(self) -> int:
@@ -62,15 +66,17 @@ class Binder:
     async def close_streams(self) -> None:
         """Ends every open stream with UNAVAILABLE; calls that come later end so at once."""
         self._closing = True
-        streams = list(self._streams)
-        for stream in streams:
-            stream.cancel()
-        await asyncio.wait(streams, timeout=0.5) if streams else None
+        open_streams = dict(self._streams)
+        for work in open_streams:
+            work.cancel()
+        if open_streams:
+            # A peer that does not read would keep its call waiting for ever.
+            await asyncio.wait(open_streams.values(), timeout=_LAST_STATUS_S)
 
     async def finish_calls(self, timeout: float) -> None:
         """Waits for unary calls that are being answered, at most `timeout` seconds."""
-        calls = list(self._calls)
-        await asyncio.wait(calls, timeout=timeout) if calls else None
+        if self._calls:
+            await asyncio.wait(list(self._calls), timeout=timeout)
 
     def _handler(
         self, method: MethodDescriptor, function: Callable[..., Any]
@@ -113,9 +119,11 @@ class Binder:
 
     async def _stream(self, work: Awaitable[Any]) -> Any:
         """Runs `work` so that `close_streams` can end it without ending the RPC's own task."""
+        call = asyncio.current_task()
+        assert call is not None
         task = asyncio.ensure_future(work)
-        self._streams.add(task)
-        task.add_done_callback(self._streams.discard)
+        self._streams[task] = call
+        task.add_done_callback(lambda done: self._streams.pop(done, None))
         if self._closing:
             task.cancel()
         return await task

@@ -57,10 +57,11 @@ class ServerSettings:
 class Server:
     """A running server. Made by `Server.start`, ended by `stop`."""
 
-    def __init__(self, address: str, data_dir: Path) -> None:
+    def __init__(self, address: str, data_dir: Path, manager: RunManager) -> None:
         self.address = address
         """`host:port` it listens on."""
         self.data_dir = data_dir
+        self._manager = manager
         self._stack = contextlib.AsyncExitStack()
 
     @classmethod
@@ -144,11 +145,15 @@ class Server:
         for service in ("", *services):
             await healthiness.set(service, health_pb2.HealthCheckResponse.SERVING)
         host = settings.listen.rpartition(":")[0]
-        return cls(f"{host}:{port}", data_dir.root)
+        return cls(f"{host}:{port}", data_dir.root, manager)
 
     async def stop(self) -> None:
         """Ends everything in order: runs keep their last checkpoints, no process is left."""
         await self._stack.aclose()
+
+    def kill_workers(self) -> None:
+        """Ends all workers at once, for a process that cannot wait for `stop`."""
+        self._manager.kill()
 
 
 def _listen(server: grpc.aio.Server, address: str, hint: str) -> int:
