@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mltetris_client import ADDRESS_VARIABLE, DEFAULT_ADDRESS
 
-from mltetris_viewer.app import DEFAULT_SIZE, main
+from mltetris_viewer.app import main
 from mltetris_viewer.layout import MIN_SIZE
 
 
@@ -44,7 +44,10 @@ def _arguments() -> argparse.Namespace:
         help=f"the server; default: ${ADDRESS_VARIABLE}, else {DEFAULT_ADDRESS}",
     )
     parser.add_argument(
-        "--size", type=_size, default=DEFAULT_SIZE, metavar="WxH", help="default: 1280x720"
+        "--size",
+        type=_size,
+        metavar="WxH",
+        help="the window at first; default: as suits the desktop",
     )
     parser.add_argument(
         "--screenshot",

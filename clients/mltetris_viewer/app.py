@@ -15,7 +15,6 @@ from mltetris_viewer.startup import NoWindow, check_pygame, close_window, open_w
 if TYPE_CHECKING:
     from mltetris_viewer.window import Window
 
-DEFAULT_SIZE = (1280, 720)
 #: Seconds to wait for the server at the start, and for one answer later on.
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
@@ -29,7 +28,7 @@ def main(
     address: str | None,
     run: str | None = None,
     *,
-    size: tuple[int, int] = DEFAULT_SIZE,
+    size: tuple[int, int] | None = None,
     screenshot: Path | None = None,
     after_frames: int = 1,
 ) -> int:
@@ -38,7 +37,7 @@ def main(
     Args:
         address: the server, HOST:PORT; None: the environment's MLTETRIS_SERVER, else the default.
         run: the run to watch; None: the newest live one, else the newest.
-        size: the window at first, pixels.
+        size: the window at first, pixels; None: as suits the desktop, 1280x720 for a picture.
         screenshot: instead of a window: save a picture there and end. Needs no display.
         after_frames: boards to wait for before that picture, at least 1.
 

@@ -7,11 +7,13 @@ import os
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from mltetris_viewer.layout import BASE_SIZE, MIN_SIZE
+
 if TYPE_CHECKING:
     import pygame
 
 #: SDL's drivers that show nothing. SDL falls back to them where there is no display.
-_BLIND_DRIVERS = frozenset({"dummy", "offscreen", "evdev"})
+_BLIND_DRIVERS = frozenset({"dummy", "offscreen"})
 
 
 class NoWindow(Exception):
@@ -39,8 +41,12 @@ def check_pygame() -> None:
         raise NoWindow("pygame-ce is not installed: run `pip install 'mltetris[viewer]'`")
 
 
-def open_window(size: tuple[int, int], *, headless: bool) -> pygame.Surface:
+def open_window(size: tuple[int, int] | None, *, headless: bool) -> pygame.Surface:
     """Opens the window, or a surface in memory where `headless`.
+
+    Args:
+        size: pixels; None: as suits the desktop.
+        headless: whether nobody is to see it; no display is needed then.
 
     Raises:
         NoWindow: there is no display to open one on.
@@ -48,6 +54,8 @@ def open_window(size: tuple[int, int], *, headless: bool) -> pygame.Surface:
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     # The window sits beside a training on the same machine: let the screen saver be.
     os.environ.setdefault("SDL_VIDEO_ALLOW_SCREENSAVER", "1")
+    # On Windows the system would otherwise enlarge a small picture, and blur it.
+    os.environ.setdefault("SDL_WINDOWS_DPI_AWARENESS", "permonitorv2")
     if headless:
         os.environ["SDL_VIDEODRIVER"] = "dummy"
     asked_for = os.environ.get("SDL_VIDEODRIVER", "")
@@ -63,11 +71,24 @@ def open_window(size: tuple[int, int], *, headless: bool) -> pygame.Surface:
         pygame.font.init()
         pygame.display.set_caption("mlTetris")
         pygame.display.set_icon(_icon())
+        if size is None:
+            size = BASE_SIZE if headless else fitting_size(pygame.display.get_desktop_sizes()[0])
         surface = pygame.display.set_mode(size, pygame.RESIZABLE)
     except pygame.error as error:
         pygame.quit()
         raise NoWindow(f"{_NO_DISPLAY} (SDL says: {error})") from error
     return surface
+
+
+def fitting_size(desktop: tuple[int, int]) -> tuple[int, int]:
+    """A window's size on a desktop: the base size on a usual one, in proportion on a bigger one.
+
+    Never less than the layout's least, nor more than nine tenths of the desktop otherwise.
+    """
+    scale = max(1.0, min(desktop[0] / 1920, desktop[1] / 1080))
+    scale = min(scale, 0.9 * desktop[0] / BASE_SIZE[0], 0.9 * desktop[1] / BASE_SIZE[1])
+    width, height = round(BASE_SIZE[0] * scale), round(BASE_SIZE[1] * scale)
+    return max(MIN_SIZE[0], width), max(MIN_SIZE[1], height)
 
 
 def close_window() -> None:

@@ -11,10 +11,12 @@ from mltetris_client import Run, Trainer, is_final
 
 from mltetris_viewer.actions import Action, steer
 from mltetris_viewer.drawing.screen import Interface, Screen
+from mltetris_viewer.layout import Layout
 from mltetris_viewer.link.mailbox import Mailbox
 from mltetris_viewer.link.session import Session
 from mltetris_viewer.model.events import FramesArrived, RunSeen
 from mltetris_viewer.model.viewer import Tone, ViewerModel
+from mltetris_viewer.toolbar import Toolbar
 
 #: Seconds between two pictures at least.
 FRAME_SECONDS = 1 / 60
@@ -70,6 +72,21 @@ class Window:
         self._session = Session(trainer, self._mailbox)
         self._last_picture = 0.0
 
+    @property
+    def layout(self) -> Layout:
+        """Where everything stands."""
+        return self._screen.layout
+
+    @property
+    def bar(self) -> Toolbar | None:
+        """The buttons; None before the first picture."""
+        return self._screen.bar
+
+    @property
+    def help_open(self) -> bool:
+        """Whether the help is shown."""
+        return self._interface.help_open
+
     def close(self) -> None:
         """Ends the connection. The runs go on."""
         self.open = False
@@ -106,7 +123,7 @@ class Window:
             case Action.QUIT:
                 self.open = False
             case Action.HELP:
-                self._set(help_open=not self._interface.help_open)
+                self._set(help_open=not self.help_open)
             case Action.SNAPSHOT:
                 self._snapshot(now)
             case Action.NEXT_RUN:
@@ -195,8 +212,8 @@ class Window:
                 self.act(action)
 
     def _click(self, at: tuple[int, int]) -> None:
-        button = self._screen.bar.at(at) if self._screen.bar is not None else None
-        if self._interface.help_open:
+        button = self.bar.at(at) if self.bar is not None else None
+        if self.help_open:
             self._set(help_open=False)
         elif button is not None:
             self.act(button.action)

@@ -12,7 +12,8 @@ from importlib import metadata
 import pytest
 from mltetris_viewer import startup
 from mltetris_viewer.app import main
-from mltetris_viewer.startup import NoWindow, check_pygame
+from mltetris_viewer.layout import MIN_SIZE
+from mltetris_viewer.startup import NoWindow, check_pygame, fitting_size
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -82,6 +83,20 @@ def test_without_a_display_it_says_so() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("there is no display to open a window on")
     assert "mltetris watch" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("desktop", "window"),
+    [
+        ((1920, 1080), (1280, 720)),
+        ((3840, 2160), (2560, 1440)),
+        ((1366, 768), (1229, 691)),
+        ((1080, 1920), (972, 547)),
+        ((320, 200), MIN_SIZE),
+    ],
+)
+def test_the_window_suits_the_desktop(desktop: tuple[int, int], window: tuple[int, int]) -> None:
+    assert fitting_size(desktop) == window
 
 
 @pytest.fixture

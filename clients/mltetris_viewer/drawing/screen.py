@@ -17,7 +17,7 @@ from mltetris_viewer.drawing.info import draw_race_strip, draw_race_title, draw_
 from mltetris_viewer.drawing.overlays import draw_headline, draw_help, draw_toasts
 from mltetris_viewer.drawing.palette import GUIDELINE, Palette
 from mltetris_viewer.drawing.panel import draw_panel
-from mltetris_viewer.layout import Box, Layout, arrange
+from mltetris_viewer.layout import MIN_SIZE, Box, Layout, arrange
 from mltetris_viewer.model.boards import Board
 from mltetris_viewer.model.status import headline
 from mltetris_viewer.model.viewer import ViewerModel
@@ -86,7 +86,9 @@ class Screen:
         shapes_of = [
             (board.frame.width, board.frame.height) for _, board in sorted(model.boards.items())
         ]
-        layout = arrange(target.get_size(), shapes_of or [EMPTY_SHAPE])
+        # In a smaller window the right and the bottom are cut off.
+        size = max(target.get_width(), MIN_SIZE[0]), max(target.get_height(), MIN_SIZE[1])
+        layout = arrange(size, shapes_of or [EMPTY_SHAPE])
         if layout == self.layout and self._drawn:
             return
         if layout.unit != self.layout.unit:
