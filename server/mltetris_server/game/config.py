@@ -157,3 +157,18 @@ def feature_scales(feature_set: FeatureSet, width: int) -> NDArray[np.float32]:
 def raw_scales(feature_set: FeatureSet, width: int) -> NDArray[np.float32]:
     """Ones, float32[F]: `afterstates` then writes the features as they are defined."""
     return np.ones(n_features(feature_set, width), np.float32)
+
+
+def feature_limits(feature_set: FeatureSet, config: GameConfig) -> NDArray[np.float32]:
+    """The greatest value each feature could have on this board, unscaled: float32[F].
+
+    Every feature is at least 0. The limits are generous: not every one can be reached.
+    """
+    width, height = config.width, config.height
+    cells = width * height
+    if feature_set is FeatureSet.BCTS:
+        wells = cells * (height + 1) // 2
+        limits = [height, 16, cells + height, cells + width, cells, wells, cells, height]
+    else:
+        limits = [height] * (width + 1) + [cells, cells]
+    return np.array(limits, np.float32)
