@@ -21,7 +21,8 @@ from mltetris_server.errors import DomainError
 from mltetris_server.runs.launchers.local import WORKER_COMMAND
 from mltetris_server.runs.settings import RunSettings
 from mltetris_server.service import logging
-from mltetris_server.service.server import CannotListen, Server, ServerSettings
+from mltetris_server.service.addresses import CannotListen
+from mltetris_server.service.server import Server, ServerSettings
 
 _log = structlog.get_logger(__name__)
 

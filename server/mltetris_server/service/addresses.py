@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import hashlib
 import os
@@ -17,6 +18,49 @@ _MOST_PATH_BYTES: Final = 107
 """sun_path holds 108 bytes with its terminating NUL; on macOS 104, which `_short_dir` keeps to."""
 
 _PORT_FILE: Final = "worker-port"
+
+
+class CannotListen(Exception):
+    """The address to listen on is taken or is none; the message says what to do."""
+
+
+def check_free(address: str) -> None:
+    """Raises CannotListen where `host:port` cannot be listened on, and says why.
+
+    gRPC only says that it failed, and is content with one of several addresses of a host.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        raise CannotListen(
+            f"cannot listen on {address}: there is no host {host} ({error.strerror})"
+        ) from error
+    for family, kind, protocol, _, place in found:
+        with socket.socket(family, kind, protocol) as trial:
+            if os.name == "posix":
+                # As gRPC does: without it, connections that just ended would keep the port.
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                trial.bind(place)
+            except OSError as error:
+                raise CannotListen(
+                    f"cannot listen on {address}: {_why(error)}; stop what uses it, or choose "
+                    "another with --listen (port 0: any free one)"
+                ) from error
+
+
+def _why(error: OSError) -> str:
+    reasons = {
+        errno.EADDRINUSE: "the port is taken",
+        errno.EADDRNOTAVAIL: "this machine has no such address",
+        errno.EACCES: "the system does not allow it",
+    }
+    return reasons.get(error.errno or 0, error.strerror or str(error))
 
 
 def worker_address(data_dir: Path, transport: WorkerTransport) -> str:

@@ -19,7 +19,13 @@ from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.settings import RunSettings
 from mltetris_server.runs.threads import Thread
-from mltetris_server.service.addresses import WorkerTransport, remember_port, worker_address
+from mltetris_server.service.addresses import (
+    CannotListen,
+    WorkerTransport,
+    check_free,
+    remember_port,
+    worker_address,
+)
 from mltetris_server.service.handlers import Binder
 from mltetris_server.service.options import SERVER_OPTIONS
 from mltetris_server.service.reflection import add_reflection
@@ -36,10 +42,6 @@ _log = structlog.get_logger(__name__)
 _TRAINER: Final = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"]
 _SYSTEM: Final = system_pb2.DESCRIPTOR.services_by_name["SystemService"]
 _WORKER: Final = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"]
-
-
-class CannotListen(Exception):
-    """The address to listen on is taken or is none; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Server:
         models = Models(await models_thread(SlotStore, data_dir.slots), run_store, models_thread)
 
         public = grpc.aio.server(options=SERVER_OPTIONS)
-        port = _listen(public, settings.listen, "--listen HOST:0 takes any free port")
+        port = _listen(public, settings.listen)
         private = grpc.aio.server(options=SERVER_OPTIONS)
         address = _listen_for_workers(private, data_dir.root, settings.worker_transport)
 
@@ -156,17 +158,16 @@ class Server:
         self._manager.kill()
 
 
-def _listen(server: grpc.aio.Server, address: str, hint: str) -> int:
+def _listen(server: grpc.aio.Server, address: str) -> int:
     """Takes `address` for `server`; returns the port."""
+    if not address.startswith("unix:"):
+        check_free(address)
     try:
         port = server.add_insecure_port(address)
-    except RuntimeError:
-        port = 0
+    except RuntimeError as error:
+        raise CannotListen(f"cannot listen on {address}: {error}") from error
     if port == 0:
-        raise CannotListen(
-            f"cannot listen on {address}: the port is taken, or the host is not of this machine; "
-            f"stop what has it, or choose another ({hint})"
-        )
+        raise CannotListen(f"cannot listen on {address}")
     return port
 
 
@@ -175,15 +176,15 @@ def _listen_for_workers(server: grpc.aio.Server, data_dir: Path, transport: Work
     try:
         address = worker_address(data_dir, transport)
     except OSError as error:
-        raise CannotListen(f"workers cannot be listened for: {error}") from error
+        raise CannotListen(f"cannot listen for workers: {error}") from error
     if address.startswith("unix:"):
-        _listen(server, address, "set TMPDIR")
+        _listen(server, address)
         return address
     try:
-        port = _listen(server, address, "")
-    except CannotListen:
+        port = _listen(server, address)
+    except CannotListen as error:
         # Somebody took the port meanwhile; workers of the server before will not find this one.
-        _log.warning("the port for workers is taken", address=address)
-        port = _listen(server, "127.0.0.1:0", "")
+        _log.warning("the former port for workers is taken", error=str(error))
+        port = _listen(server, "127.0.0.1:0")
     remember_port(data_dir, port)
     return f"127.0.0.1:{port}"
