@@ -111,8 +111,7 @@ def _tell(message: str, hint: str, code: int) -> int:
 def _tell_usage(error: typer.TyperException) -> int:
     """Tells what typer found wrong with the command line; the bare command shows its help."""
     context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError":
-        print(error.format_message(), file=sys.stderr)
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help is on stdout by now
         return ExitCode.USAGE
     path = context.command_path if context is not None else "mltetris"
     return _tell(error.format_message(), f"See `{path} --help`.", error.exit_code)

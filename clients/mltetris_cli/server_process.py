@@ -48,6 +48,7 @@ class ServerProcess:
         arguments: tuple[str, ...] = (),
     ) -> None:
         require_server()
+        check_listen(listen)
         self._log: deque[str] = deque(maxlen=_KEPT_LOG_LINES)
         self._ready: queue.SimpleQueue[dict[str, object] | None] = queue.SimpleQueue()
         self._echo = log_to_terminal
@@ -188,6 +189,17 @@ def require_server() -> None:
         raise CliError(
             f"this is the thin client: {', '.join(missing)} not installed",
             'Install the server with `pip install "mltetris[server]"`.',
+        )
+
+
+def check_listen(address: str) -> None:
+    """Raises CliError unless it is HOST:PORT, with a port of 0..65535."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise CliError(
+            f"{address!r} is not an address to listen on",
+            "Write HOST:PORT, for example 127.0.0.1:50051; port 0 is any free one.",
+            ExitCode.USAGE,
         )
 
 

@@ -16,7 +16,7 @@ from mltetris_cli.live import lines, show, words
 from mltetris_cli.live.follower import Follower
 from mltetris_cli.live.steering import save_under_free_name
 from mltetris_cli.live.summary import print_summary
-from mltetris_cli.server_process import ServerProcess, free_listen_address
+from mltetris_cli.server_process import ServerProcess, check_listen, free_listen_address
 from mltetris_cli.session import Session, print_json_line
 from mltetris_cli.signals import terminating
 
@@ -50,6 +50,7 @@ def run_up(session: Session, wishes: Wishes) -> None:
         (wishes.listen, True) if wishes.listen is not None else free_listen_address()
     )
     with terminating(), ExitStack() as stack:
+        check_listen(listen)
         session.say("starting the server ...")
         server = stack.enter_context(
             ServerProcess(
