@@ -7,7 +7,6 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-
 from mltetris_server.game.config import GameConfig, Randomizer
 from support.differential import Seen, compare
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
 from mltetris_server.game.config import FeatureSet, GameConfig, n_features, raw_scales
 from mltetris_server.game.display import ShownGame
 from mltetris_server.game.engine import CANDIDATE, ENDS_GAME, LEGAL, LINES_SHIFT, afterstates
 from mltetris_server.game.players import PLAYERS, choose_linear
 from mltetris_server.game.upstream import UpstreamGame
+from numpy.typing import NDArray
 
 
 @dataclass

@@ -7,13 +7,13 @@ its tricks; only the pieces' matrices are shared.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
-
 from mltetris_server.game.config import GameConfig, Rule
 from mltetris_server.game.games import Games
 from mltetris_server.game.pieces import matrix
+from numpy.typing import NDArray
 
 Board = NDArray[np.bool_]
 Cell = tuple[int, int]  # row from the top, column
@@ -115,14 +115,14 @@ def holes(board: Board) -> list[Cell]:
 def simple_features(landed: Landed) -> list[float]:
     """FeatureVectorObservation's, by definition."""
     tops = heights(landed.after)
-    bumpiness = sum(abs(a - b) for a, b in zip(tops, tops[1:], strict=False))
+    bumpiness = sum(abs(a - b) for a, b in pairwise(tops))
     return [*tops, max(tops), len(holes(landed.after)), bumpiness]
 
 
 def bcts_features(landed: Landed) -> list[float]:
     """The eight of Thiery & Scherrer, by definition; see `engine.afterstates`."""
     after = landed.after
-    rows, columns = after.shape
+    rows = after.shape[0]
     bottom = max(row for row, _ in landed.cells)
     top = min(row for row, _ in landed.cells)
     return [
