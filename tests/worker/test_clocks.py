@@ -65,6 +65,21 @@ def test_a_new_pace_holds_at_once(now: Hand) -> None:
     assert pace.due(10) == pytest.approx(100.1)
 
 
+def test_beats_are_made_up_for_within_bounds(now: Hand) -> None:
+    pace = Pace(now)
+    assert pace.beats(100, most=5) == 1
+    now.time += 0.035
+    assert pace.beats(100, most=5) == 3
+    now.time += 0.004
+    assert pace.beats(100, most=5) == 0
+    now.time += 0.001
+    assert pace.beats(100, most=5) == 1
+    now.time += 10
+    assert pace.beats(100, most=5) == 5
+    assert pace.beats(100, most=5) == 0
+    assert pace.due(100) == pytest.approx(now.time + 0.01)
+
+
 class Line:
     def __init__(self) -> None:
         self.points: list[MetricPoint] = []

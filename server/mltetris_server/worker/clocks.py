@@ -52,6 +52,20 @@ class Pace:
             return self._now()
         return self._last + 1.0 / per_second
 
+    def beats(self, per_second: float, most: int = 1) -> int:
+        """How often it should happen now, at most `most` times; it counts as having happened."""
+        if self._last is None:
+            self._last = self._now()
+            return 1
+        now = self._now()
+        # The rounding of a time must not cost a beat that was waited for.
+        count = int((now - self._last) * per_second + 1e-6)
+        if count > most:
+            self._last = now
+            return most
+        self._last += count / per_second
+        return count
+
     def happened(self, per_second: float) -> None:
         """It has happened."""
         now = self._now()

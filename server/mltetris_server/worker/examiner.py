@@ -58,6 +58,11 @@ class Examiner(Generic[E]):
         return self._clock.elapsed - self._spent
 
     @property
+    def busy(self) -> bool:
+        """Whether an examination is going on."""
+        return self._current is not None
+
+    @property
     def due(self) -> bool:
         """Whether the next examination should begin."""
         return self._current is None and self.training_seconds >= self._next

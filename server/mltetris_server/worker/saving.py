@@ -42,6 +42,8 @@ class Saver:
         self._changed = threading.Condition()
         self._waiting: dict[CheckpointKind.ValueType, _Waiting] = {}
         self._closing = False
+        self.refusals: dict[CheckpointKind.ValueType, TransferError] = {}
+        """Why the server did not take the last checkpoint of a kind, where it did not."""
         self._thread = threading.Thread(target=self._work, name="saver", daemon=True)
         self._thread.start()
 
@@ -84,7 +86,9 @@ class Saver:
                 return
             except TransferError as error:
                 _log.error("checkpoint %s was not stored: %s", name, error)
+                self.refusals[kind] = error
                 self._failed(f"The checkpoint {name!r} was not stored: {error}")
                 continue
+            self.refusals.pop(kind, None)
             for stored in waiting.stored:
                 stored()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mltetris_api.v1.run_pb2 import (
@@ -56,6 +56,11 @@ class TrainingPlan:
     td: TdConfig
     continues: bool
     """Whether it goes on from a model."""
+
+    @property
+    def training_game(self) -> GameConfig:
+        """The game of the training's boards: shorter ones than the game's own."""
+        return replace(self.game, height=self.td.training_height)
 
     @property
     def evaluation_seed(self) -> int:
@@ -135,6 +140,16 @@ def plan_demo(asked: DemoSpec, control: RunControl, slot_game: Mapping[str, Any]
     return spec
 
 
+def enough_lines(budget: Budget) -> int:
+    """Lines after which an evaluation game has shown enough, for this budget's target."""
+    return max(EVALUATION_LEAST_MAX_LINES, round(2.5 * budget.target_mean_lines))
+
+
+def demo_game(spec: DemoSpec) -> GameConfig:
+    """The game of a demo whose every default is filled in."""
+    return plan_game(spec.game, {})
+
+
 def plan_game(asked: GameSpec, model_game: Mapping[str, Any]) -> GameConfig:
     """The game to play: as asked, else as the model's, else the default.
 
@@ -198,8 +213,7 @@ def _evaluation(asked: TrainingSpec, seed: int) -> EvaluationSpec:
     if not spec.HasField("period"):
         spec.period.CopyFrom(duration(EVALUATION_PERIOD))
     if not spec.HasField("max_lines"):
-        enough = round(2.5 * asked.budget.target_mean_lines)
-        spec.max_lines = max(EVALUATION_LEAST_MAX_LINES, enough)
+        spec.max_lines = enough_lines(asked.budget)
     if not spec.HasField("seed"):
         spec.seed = derive_seed(seed, "evaluations of the run")
     return spec

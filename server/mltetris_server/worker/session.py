@@ -1,0 +1,285 @@
+"""One training, as it is steered, shown, measured, examined and kept between its batches."""
+
+from __future__ import annotations
+
+import time
+
+from mltetris_api.v1.run_pb2 import Episode, Evaluation, MetricPoint, RunReason, RunView
+from mltetris_api.worker.v1.worker_pb2 import AttachRequest, Episodes, Notice, Update, Welcome
+
+from mltetris_server.learning.metrics import FinishedEpisode
+from mltetris_server.worker.budget import BudgetMeter
+from mltetris_server.worker.clocks import Pace, RunClock
+from mltetris_server.worker.examiner import SLICE_SECONDS, Examiner
+from mltetris_server.worker.keeping import Keeper
+from mltetris_server.worker.learner import Examination, Learner
+from mltetris_server.worker.link import Link, ServerGone
+from mltetris_server.worker.mailbox import Mailbox
+from mltetris_server.worker.metrics import MetricLog, duration, timestamp
+from mltetris_server.worker.saving import Saver
+from mltetris_server.worker.screen import Screen
+from mltetris_server.worker.specs import TrainingPlan, enough_lines
+from mltetris_server.worker.steering import Steering
+from mltetris_server.worker.transfer import put_checkpoint
+from mltetris_server.worker.watching import Watching
+
+LAST_EXAMINATION_SECONDS = 5.0
+"""How long an evaluation of what the end of a budget leaves may take."""
+_FIRST_EXAMINATION = 0.25
+"""Part of the period after which the first evaluation comes: who stops early has a `best` too."""
+
+
+class Session:
+    """Everything of a training but the learning itself.
+
+    The learner's thread calls `tick` between any two batches, every 15 ms or so, and
+    `whole` between two rollouts, when the learner is whole and may be examined and
+    kept. `tick` says whether to go on.
+
+    Args:
+        link: the line to the server.
+        mailbox: what the server says.
+        welcome: what the server said first.
+        plan: the training, with everything decided.
+        learner: who learns.
+    """
+
+    def __init__(
+        self, link: Link, mailbox: Mailbox, welcome: Welcome, plan: TrainingPlan, learner: Learner
+    ) -> None:
+        self._link = link
+        self._plan = plan
+        self._learner = learner
+        self._clock = clock = RunClock()
+        saver = Saver(lambda kind, checkpoint: put_checkpoint(link, kind, checkpoint), self._tell)
+        keep_period = plan.spec.checkpoint_period.ToNanoseconds() / 1e9
+        self._keeper = Keeper(learner, saver, clock, keep_period)
+        self._steering = steering = Steering(
+            mailbox,
+            link,
+            welcome,
+            clock,
+            update=self._update,
+            save=self._keeper.request_latest,
+        )
+        self._screen = Screen(link, steering)
+        self._watching = Watching(
+            steering,
+            self._screen,
+            learner,
+            plan.game,
+            plan.training_game,
+            plan.showcase_seed,
+            self._report_showcase,
+        )
+        self._metrics = MetricLog(link, clock)
+        self._budget = BudgetMeter(plan.spec.budget, clock, learner.placements)
+        self._max_lines = plan.spec.evaluation.max_lines
+        period = plan.spec.evaluation.period.ToNanoseconds() / 1e9
+        self._examiner: Examiner[Examination] = Examiner(
+            self._begin_examination, clock, period, first=_FIRST_EXAMINATION * period
+        )
+        self._training_pace = Pace()
+        self._most_lines = 0
+        self._verdict: RunReason.ValueType | None = None
+
+    def begin(self) -> None:
+        """Reports the run as begun; its time counts from here."""
+        self._metrics.begin(self._learner.placements)
+        self._steering.begin(training=self._plan.spec)
+
+    def tick(self) -> bool:
+        """Does what is due between two batches; False: the training is to end."""
+        self._attend()
+        self._learner.step_by_step(self._paced)
+        while self._paced and not self._ended:
+            if self._training_pace.beats(self._steering.placements_per_second):
+                break
+            # A training at a pace people can follow: what else there is to do is done meanwhile.
+            self._keeper.serve_requests()
+            self._rest()
+            self._attend()
+        return not self._ended
+
+    def whole(self) -> None:
+        """Does what needs a whole learner."""
+        if self._examiner.due:
+            self._examiner.start()
+        self._keeper.whole()
+
+    def finish(self) -> RunReason.ValueType:
+        """Stores what the training leaves and returns why it ended.
+
+        Raises:
+            ServerGone: the server went away for good; nothing more is stored.
+            TransferError: the server did not take the last checkpoint.
+        """
+        evaluation = None
+        if self._verdict == RunReason.RUN_REASON_BUDGET_SPENT:
+            evaluation = self._examine_last()
+        if self._steering.left:
+            raise ServerGone("the server is gone")
+        self._measure()
+        if self._screen.watched:
+            self._watching.show()
+        self._keeper.finish(evaluation)
+        return self._verdict or RunReason.RUN_REASON_STOPPED_BY_CALLER
+
+    @property
+    def _ended(self) -> bool:
+        return self._steering.ending or self._verdict is not None
+
+    @property
+    def _paced(self) -> bool:
+        """Whether the training itself is to go at the watched pace."""
+        return self._steering.visual and self._steering.shows_training
+
+    def _attend(self) -> None:
+        """Listens, shows, examines and measures, as far as each is due."""
+        self._steering.check()
+        if self._steering.paused:
+            self._hold()
+        if self._ended:
+            return
+        self._watching.step()
+        self._examine(patient=True)
+        if self._metrics.due:
+            self._measure()
+        self._verdict = self._budget.verdict(self._learner.placements)
+
+    def _hold(self) -> None:
+        """Stands still until the run goes on or ends; who begins to watch meanwhile, sees."""
+        if self._screen.watched:
+            self._watching.show()
+        while self._steering.paused and not self._steering.ending:
+            self._keeper.serve_requests()
+            if self._screen.wants:
+                self._watching.show()
+            self._steering.wait()
+
+    def _rest(self) -> None:
+        """Waits until something is due or somebody says something."""
+        now = time.monotonic()
+        until = min(
+            self._training_pace.due(self._steering.placements_per_second),
+            now + max(0.0, self._metrics.remaining),
+        )
+        if self._examiner.busy:
+            until = min(until, now + SLICE_SECONDS)
+        frame = self._screen.due
+        self._steering.wait(until if frame is None else min(until, frame))
+
+    # Examining.
+
+    def _begin_examination(self) -> Examination:
+        self._keeper.examination_begins()
+        return self._learner.examine(self._max_lines)
+
+    def _examine(self, *, patient: bool) -> Evaluation | None:
+        """Plays a slice of the evaluation that is going on; returns it when that was the last."""
+        done = self._examiner.step(patient=patient)
+        if done is None:
+            return None
+        evaluation = done.result()
+        self._budget.examined(evaluation)
+        self._most_lines = max(self._most_lines, evaluation.best_lines)
+        self._keeper.examination_ended(evaluation)
+        self._measure(evaluation)
+        return evaluation
+
+    def _examine_last(self) -> Evaluation | None:
+        """Evaluates what a spent budget leaves; None where that takes too long."""
+        self._examiner.start()
+        end = time.monotonic() + LAST_EXAMINATION_SECONDS
+        while time.monotonic() < end:
+            self._steering.check()
+            if self._steering.paused:
+                self._hold()
+            if self._steering.ending:
+                break
+            self._watching.step()
+            evaluation = self._examine(patient=False)
+            if evaluation is not None:
+                return evaluation
+        return None
+
+    # Reporting.
+
+    def _measure(self, evaluation: Evaluation | None = None) -> None:
+        learner, metrics = self._learner, self._learner.metrics
+        placements = learner.placements
+        best_lines = max(self._most_lines, metrics.best_lines, self._watching.best_lines)
+        eta = self._budget.eta(placements)
+        point = MetricPoint(
+            placements=placements,
+            episodes=metrics.episodes,
+            score=self._watching.score,
+            lines=self._watching.lines,
+            mean_reward=metrics.mean_reward,
+            mean_lines=metrics.mean_lines,
+            best_lines=best_lines,
+            evaluation=evaluation,
+            loss=metrics.take_loss(),
+            exploration=learner.exploration,
+            learning_rate=learner.learning_rate,
+            progress=self._budget.progress(placements),
+            eta=None if eta is None else duration(eta),
+        )
+        self._metrics.write(point, self._steering.changes)
+        self._budget.measured(point.placements_per_second)
+        sample = metrics.take_episodes()
+        if sample:
+            # One of thousands a second: the newest.
+            self._send_episodes([_training_episode(sample[-1])])
+
+    def _report_showcase(self, episodes: list[Episode]) -> None:
+        self._send_episodes(episodes)
+
+    def _send_episodes(self, episodes: list[Episode]) -> None:
+        self._link.send(AttachRequest(episodes=Episodes(episodes=episodes)))
+
+    def _tell(self, text: str) -> None:
+        self._link.send(AttachRequest(notice=Notice(text=text)))
+
+    # Steering.
+
+    def _update(self, update: Update) -> list[str]:
+        """Does an Update; returns what changed, for people."""
+        learner, changes = self._learner, []
+        if update.HasField("learning_rate"):
+            before = learner.learning_rate
+            rate = update.learning_rate
+            learner.set_learning_rate(rate if rate > 0 else None)
+            changes.append(
+                f"learning_rate {before:.4g} -> {rate:.4g}"
+                if rate > 0
+                else "learning_rate back to its schedule"
+            )
+        if update.HasField("exploration"):
+            before = learner.exploration
+            exploration = update.exploration
+            learner.set_exploration(exploration if exploration >= 0 else None)
+            changes.append(
+                f"exploration {before:.4g} -> {exploration:.4g}"
+                if exploration >= 0
+                else "exploration back to its schedule"
+            )
+        if update.HasField("budget"):
+            changes += self._budget.change(update.budget)
+            # A new target may be out of reach of games that are cut off for the old one.
+            if self._budget.target is not None:
+                self._max_lines = max(self._max_lines, enough_lines(update.budget))
+        return changes
+
+
+def _training_episode(episode: FinishedEpisode) -> Episode:
+    return Episode(
+        number=episode.number,
+        board=episode.board,
+        lines=episode.lines,
+        placements=episode.placements,
+        score=episode.score,
+        run_placements=episode.run_placements,
+        end_time=timestamp(),
+        view=RunView.RUN_VIEW_TRAINING,
+    )
