@@ -8,6 +8,7 @@ after the contents of all of them.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from functools import cache
@@ -24,15 +25,18 @@ from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_log = logging.getLogger(__name__)
+
 # A module whose text has one of these takes part in the cache's name.
 _MARKS = (b"@kernel", b"# compiled into kernels")
 
 
 @cache
-def cache_directory() -> Path:
+def cache_directory() -> Path | None:
     """The folder of compiled kernels for exactly this version of their source.
 
-    Under `NUMBA_CACHE_DIR` where that is set, else under the user's cache folder.
+    Under `NUMBA_CACHE_DIR` where that is set, else under the user's cache folder. None
+    where it cannot be written: then every process compiles for itself.
     """
     digest = hashlib.sha256()
     package = Path(__file__).resolve().parent.parent
@@ -42,7 +46,16 @@ def cache_directory() -> Path:
             digest.update(str(path.relative_to(package)).encode() + b"\0" + text)
     base = os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("mltetris")
     checked = "-checked" if numba_config.BOUNDSCHECK else ""  # type: ignore[attr-defined]
-    return Path(base) / "kernels" / (digest.hexdigest()[:16] + checked)
+    folder = Path(base) / "kernels" / (digest.hexdigest()[:16] + checked)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        _log.warning("cannot write %s: kernels are compiled anew in every process", folder)
+        return None
+    return folder
 
 
 def kernel(function: F) -> F:
@@ -51,10 +64,12 @@ def kernel(function: F) -> F:
     It is compiled on its first call with arguments of given types, or loaded from
     the cache. Division is numpy's: no exception on division by zero.
     """
+    folder = cache_directory()
     before = numba_config.CACHE_DIR  # type: ignore[attr-defined]
-    numba_config.CACHE_DIR = str(cache_directory())  # type: ignore[attr-defined]
+    numba_config.CACHE_DIR = str(folder or "")  # type: ignore[attr-defined]
     try:
-        compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+        cached = folder is not None
+        compiled = numba.njit(nogil=True, cache=cached, error_model="numpy")(function)
     finally:
         # Other users of numba in this process keep their own place.
         numba_config.CACHE_DIR = before  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from mltetris_server.game.games import Games, new_games, place
 from mltetris_server.game.randomness import mix, random_below
 
 NO_LIMIT = 2**62
+_SLICE = 100_000
 
 
 @dataclass(frozen=True)
@@ -92,34 +93,20 @@ def play_games(
         max_placements: A game is cut off after so many placements.
     """
     boards = new_games(config, games, seed)
-    streams = np.full((games, 2), seed, np.uint64)
-    for i in range(games):
-        play(boards, i, player, streams, max_placements)
-    return PlayedGames(
-        boards.lines.copy(), boards.placements.copy(), boards.score.copy(), boards.over.copy()
-    )
-
-
-def play(
-    games: Games,
-    i: int,
-    player: ReferencePlayer,
-    streams: NDArray[np.uint64],
-    max_placements: int,
-) -> None:
-    """Let `player` play board i until its game is over or has `max_placements` placements.
-
-    A random player's choices come from `streams` uint64[n, 2], separate from the pieces':
-    column 0 is the seed and stays; column 1 is overwritten at a game's first placement.
-    """
-    width = int(games.settings[0])
-    features = np.empty((4 * width, n_features(player.feature_set, width)), np.float32)
+    width = config.width
     weights = np.array(player.weights or (), np.float32)
     scales = raw_scales(player.feature_set, width)
-    flags = np.empty(4 * width, np.uint8)
-    _play(
-        games, i, player.feature_set.code, weights, streams, scales, features, flags, max_placements
-    )
+    features = np.empty((config.actions, n_features(player.feature_set, width)), np.float32)
+    flags = np.empty(config.actions, np.uint8)
+    choices = np.zeros((1, 2), np.uint64)
+    code = player.feature_set.code
+    board = 0
+    while board < games:
+        # In slices, so that an interrupt gets through.
+        board = _play_on(
+            boards, board, code, weights, choices, scales, features, flags, max_placements, _SLICE
+        )
+    return PlayedGames(boards.lines, boards.placements, boards.score, boards.over)
 
 
 @kernel
@@ -167,23 +154,32 @@ def choose_random(flags: NDArray[np.uint8], streams: NDArray[np.uint64], i: int)
 
 
 @kernel
-def _play(
+def _play_on(
     games: Games,
-    i: int,
+    board: int,
     feature_set: int,
     weights: NDArray[np.float32],
-    streams: NDArray[np.uint64],
+    choices: NDArray[np.uint64],
     scales: NDArray[np.float32],
     features: NDArray[np.float32],
     flags: NDArray[np.uint8],
     max_placements: int,
-) -> None:
-    if games.placements[i] == 0:
-        streams[i, 1] = mix(streams[i, 0] ^ mix(games.streams[i, 1]))
-    while not games.over[i] and games.placements[i] < max_placements:
-        afterstates(games, i, feature_set, scales, features, flags)
-        if weights.shape[0] == 0:
-            action = choose_random(flags, streams, i)
-        else:
-            action = choose_linear(features, flags, weights)
-        place(games, i, action)
+    budget: int,
+) -> int:
+    """Play boards from `board` on until `budget` placements are made; returns where to go on."""
+    while board < games.columns.shape[0]:
+        if games.placements[board] == 0:
+            # A random player's choices are their own stream, one for each game.
+            choices[0, 1] = mix(games.streams[board, 1])
+        while not games.over[board] and games.placements[board] < max_placements:
+            if budget == 0:
+                return board
+            budget -= 1
+            afterstates(games, board, feature_set, scales, features, flags)
+            if weights.shape[0] == 0:
+                action = choose_random(flags, choices, 0)
+            else:
+                action = choose_linear(features, flags, weights)
+            place(games, board, action)
+        board += 1
+    return board
