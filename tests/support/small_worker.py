@@ -157,7 +157,8 @@ class SmallWorker:
             frame = board_pb2.BoardFrame(board=board, sequence=self.frames, width=10, height=20)
             frame.cells = bytes(200)
             if self.watch.include_values:
-                frame.values.add(action=3, value=1.5)
+                for action in range(40):
+                    frame.values.add(action=action, value=action / 2, cells=range(100, 104))
             frames.append(frame)
         self.link.show(worker_pb2.Frames(frames=frames))
 

@@ -24,9 +24,11 @@ _CODES: Final[dict[type[DomainError], grpc.StatusCode]] = {
     errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
 }
 
-# A status travels in HTTP/2 headers, which peers limit to 8 KiB: keep well below.
-_MOST_VIOLATIONS: Final = 16
-_MOST_CHARACTERS: Final = 500
+# A status travels in HTTP/2 headers, of which peers take 8 KiB in all: the message percent-encoded
+# (up to three bytes for one), the details in base64 (four for three).
+_MESSAGE_BYTES: Final = 600
+_FIELD_BYTES: Final = 300
+_DETAILS_BYTES: Final = 3000
 
 STATUS_DETAILS_KEY: Final = "grpc-status-details-bin"
 """Trailing metadata that carries the google.rpc.Status, as grpc-status reads it."""
@@ -42,16 +44,17 @@ def code_of(error: DomainError) -> grpc.StatusCode:
 
 def details_of(error: DomainError) -> bytes:
     """Returns `error` as a serialized google.rpc.Status; named fields are in a BadRequest."""
-    status = status_pb2.Status(code=code_of(error).value[0], message=_short(error.message))
-    if error.fields:
-        bad = error_details_pb2.BadRequest(
-            field_violations=[
-                error_details_pb2.BadRequest.FieldViolation(
-                    field=violation.field, description=_short(violation.description)
-                )
-                for violation in error.fields[:_MOST_VIOLATIONS]
-            ]
+    status = status_pb2.Status(code=code_of(error).value[0], message=message_of(error))
+    bad = error_details_pb2.BadRequest()
+    for violation in error.fields:
+        bad.field_violations.add(
+            field=_short(violation.field, _FIELD_BYTES),
+            description=_short(violation.description, _FIELD_BYTES),
         )
+        if bad.ByteSize() > _DETAILS_BYTES:
+            del bad.field_violations[-1]
+            break
+    if bad.field_violations:
         packed = Any()
         packed.Pack(bad)
         status.details.append(packed)
@@ -61,8 +64,12 @@ def details_of(error: DomainError) -> bytes:
 
 def message_of(error: DomainError) -> str:
     """Returns the text that goes into the status message."""
-    return _short(error.message)
+    return _short(error.message, _MESSAGE_BYTES)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
+def _short(text: str, most: int) -> str:
+    """`text`, cut off so that it has at most `most` bytes."""
+    raw = text.encode("utf-8", errors="replace")
+    if len(raw) <= most:
+        return text
+    return raw[: most - 3].decode("utf-8", errors="ignore") + "…"

@@ -44,6 +44,10 @@ _SYSTEM: Final = system_pb2.DESCRIPTOR.services_by_name["SystemService"]
 _WORKER: Final = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"]
 
 
+_STOP_S: Final = 0.2
+"""For calls that are still open when everything is done: gRPC waits for them so long, no longer."""
+
+
 @dataclass(frozen=True)
 class ServerSettings:
     """What a server is started with."""
@@ -131,7 +135,7 @@ class Server:
 
         await manager.open()
         await private.start()
-        stack.push_async_callback(private.stop, 0)
+        stack.push_async_callback(private.stop, _STOP_S)
         stack.push_async_callback(manager.close)
         await public.start()
 
@@ -141,7 +145,7 @@ class Server:
             await binder.close_streams()
             await manager.close()
             await binder.finish_calls(0.2)
-            await public.stop(0)
+            await public.stop(_STOP_S)
 
         stack.push_async_callback(end_public)
         for service in ("", *services):
