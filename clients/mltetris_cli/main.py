@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
@@ -72,8 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process with its exit code."""
     _prepare_streams()
     code = run(sys.argv[1:] if arguments is None else arguments)
-    with contextlib.suppress(BrokenPipeError):
+    try:
         sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our stdout (head, less) has what it wanted: nothing is left to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 
@@ -90,10 +92,6 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.INTERRUPT
     except Terminated as signal:
         return signal.exit_code
-    except BrokenPipeError:
-        # The reader of our stdout (head, less) has what it wanted.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
     except OSError as error:
         return _tell(str(error), "", ExitCode.FAILURE)
     except Exception as error:

@@ -110,7 +110,7 @@ def _train(
         slot = _save(session, trainer, final)
         if session.json:
             print_json_line(lines.summary_json(follower, slot=slot))
-        else:
+        elif final.state != run_pb2.RUN_STATE_FAILED:
             print_summary(
                 session.console,
                 follower,

@@ -36,3 +36,9 @@ def cli(shared: ServerProcess, tmp_path: Path) -> Cli:
 def alone(tmp_path: Path) -> Cli:
     """The command, without a server."""
     return Cli(tmp_path)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Cli:
+    """The command, without a server; those it starts have small workers."""
+    return Cli(tmp_path, module="support.small_cli")

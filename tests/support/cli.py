@@ -44,8 +44,11 @@ class Result:
 class Cli:
     """Runs `mltetris`, by default against one server, with no settings of this machine."""
 
-    def __init__(self, folder: Path, server: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, server: str | None = None, *, module: str = "mltetris_cli"
+    ) -> None:
         self.folder = folder
+        self.module = module
         keep = {k: v for k, v in os.environ.items() if not k.startswith("MLTETRIS_")}
         self.environment = keep | {
             "MLTETRIS_CONFIG": str(folder / "config.toml"),
@@ -118,6 +121,5 @@ class Cli:
                 process.kill()
             process.communicate()
 
-    @staticmethod
-    def _command(arguments: tuple[str | Path, ...]) -> list[str]:
-        return [sys.executable, "-m", "mltetris_cli", *map(str, arguments)]
+    def _command(self, arguments: tuple[str | Path, ...]) -> list[str]:
+        return [sys.executable, "-m", self.module, *map(str, arguments)]

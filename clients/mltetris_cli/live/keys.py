@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from types import TracebackType
 from typing import Self
+
+# What arrow and function keys send, or Escape alone: none of it are keys of ours.
+_SEQUENCE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|O.|.)?")
 
 
 class Keyboard:
@@ -59,8 +63,7 @@ class Keyboard:
                 self.available = False
                 break
             data += part
-        # What begins with Escape is a key with a name of several characters: none of ours.
-        return [] if data.startswith(b"\x1b") else list(data.decode("utf-8", "ignore"))
+        return list(_SEQUENCE.sub("", data.decode("utf-8", "ignore")))
 
 
 def _windows_keys() -> list[str]:

@@ -16,7 +16,8 @@ def progress_text(follower: Follower) -> str:
     run, point = follower.run, follower.point
     state = words.state_word(run)
     if point is None:
-        return f"{run.id}  {state}" + ("" if is_final(run) else f": {words.doing_words(run)}")
+        early = state in {"queued", "starting"}
+        return f"{run.id}  {state}" + (f": {words.doing_words(run)}" if early else "")
     parts = [f"{figures.span(seconds(point.elapsed)):>6}", state]
     pace = ""
     if point.HasField("placements_per_second"):

@@ -171,7 +171,13 @@ def show_lines(
 def write_text(follower: Follower) -> Callable[[], None]:
     """A ``write`` for `show_lines`: a line on stderr."""
 
+    said = ""
+
     def write() -> None:
-        print(progress_text(follower), file=sys.stderr, flush=True)
+        nonlocal said
+        text = progress_text(follower)
+        if text != said:
+            said = text
+            print(text, file=sys.stderr, flush=True)
 
     return write

@@ -28,18 +28,26 @@ def print_summary(
 ) -> None:
     """Prints it. ``serving`` is the server's address where it goes on, else None."""
     run = follower.run
-    console.print()
-    console.print(_headline(run))
-    for line in _learnt(follower):
-        console.print(line)
-    for line in _model(run, slot, data_dir):
-        console.print(line)
-    console.print()
-    console.print(Text("Try next", style="bold"))
-    for text, what in _next(run, slot, data_dir, serving):
-        line = Text(f"  {text}", style="cyan")
-        line.append(f"{' ' * max(2, 46 - len(text))}{what}", "bright_black")
+    lines = [Text(), _headline(run), *_learnt(follower), *_model(run, slot, data_dir), Text()]
+    lines.append(Text("Try next", style="bold"))
+    lines.extend(_columns(_next(run, slot, data_dir, serving), console.width))
+    for line in lines:
         console.print(line, soft_wrap=True)
+
+
+def _columns(rows: list[tuple[str, str]], width: int) -> list[Text]:
+    """Commands and what they do side by side, or one below the other where there is no room."""
+    left = max(len(text) for text, _ in rows)
+    beside = 4 + left + max(len(what) for _, what in rows) <= width
+    lines: list[Text] = []
+    for text, what in rows:
+        line = Text(f"  {text}", style="cyan")
+        if beside:
+            line.append(f"{' ' * (left + 2 - len(text))}{what}", "bright_black")
+            lines.append(line)
+        else:
+            lines += [Text(f"  {what}:", style="bright_black"), line]
+    return lines
 
 
 def _headline(run: Run) -> Text:
@@ -102,7 +110,7 @@ def _next(run: Run, slot: str | None, data_dir: Path, serving: str | None) -> li
     place = "" if data_dir == Path("checkpoints").absolute() else f" --data-dir {data_dir}"
     result: list[tuple[str, str]] = []
     if serving is None:
-        result.append((f"{name} serve{place}", "start the server; then, elsewhere:"))
+        result.append((f"{name} serve{place}", "serve again; then, elsewhere"))
     if slot is not None:
         result.append((f"{name} demo {slot} --follow", "watch it play"))
         result.append((f"{name} train --from-slot {slot} --follow", "train it further"))
