@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from mltetris_cli.exits import CliError, ExitCode
 from mltetris_cli.guard import STOP_TIMEOUT_S
@@ -99,7 +99,7 @@ class ServerProcess:
 
     def wait(self) -> int:
         """Waits for its end; returns its exit code."""
-        return self._process.wait()
+        return wait_interruptibly(self._process)
 
     def stop(self) -> None:
         """Ends it: in order, with every run checkpointed, or by force if it does not listen.
@@ -190,6 +190,13 @@ def require_server() -> None:
             f"this is the thin client: {', '.join(missing)} not installed",
             'Install the server with `pip install "mltetris[server]"`.',
         )
+
+
+def wait_interruptibly(process: subprocess.Popen[Any]) -> int:
+    """Waits for a process such that Ctrl-C is heard on Windows, too; returns its exit code."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=0.5)
 
 
 def check_listen(address: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import typer
     from mltetris_client import Trainer
     from rich.console import Console, RenderableType
+
+
+_PIPE_WIDTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,13 @@ class Session:
 
     @cached_property
     def console(self) -> Console:
-        """Rich's console on stdout."""
+        """Rich's console on stdout. A pipe has no width: tables are not cut there."""
         from rich.console import Console
 
-        return Console(highlight=False)
+        console = Console(highlight=False)
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console.width = _PIPE_WIDTH
+        return console
 
     def connect(self) -> Trainer:
         """Opens the connection; use it in a ``with``."""
@@ -71,7 +78,7 @@ class Session:
     def show(self, data: Callable[[], Any], view: Callable[[], RenderableType | str]) -> None:
         """Writes a result: ``data`` as JSON, or ``view`` for people."""
         if self.json:
-            print(json.dumps(data(), indent=2, ensure_ascii=False, allow_nan=False), flush=True)
+            print(json_text(data(), indent=2), flush=True)
             return
         rendered = view()
         if isinstance(rendered, str):
@@ -80,7 +87,13 @@ class Session:
             self.console.print(rendered)
 
 
-def print_json_line(value: Mapping[str, Any] | Any) -> None:
+def print_json_line(value: Any) -> None:
     """Writes one JSON value as one line on stdout, at once."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(value) + "\n")
     sys.stdout.flush()
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """JSON in the characters that stdout can carry."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(value, indent=indent, ensure_ascii=not unicode, allow_nan=False)

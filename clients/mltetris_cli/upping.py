@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from mltetris_cli.live.summary import print_summary
 from mltetris_cli.server_process import ServerProcess, check_listen, free_listen_address
 from mltetris_cli.session import Session, print_json_line
 from mltetris_cli.signals import terminating
+from mltetris_cli.window import window_beside
 
 # A server of our own has nobody to restart it: its worker need not wait for that.
 _GRACE_S = "5"
@@ -70,7 +70,7 @@ def run_up(session: Session, wishes: Wishes) -> None:
             evaluation_games=20,
         )
         if wishes.viewer:
-            stack.callback(_end_viewer, _open_viewer(server.address, run.id))
+            stack.enter_context(window_beside(server.address, run.id))
         code = _train(session, server, trainer, run, keep=wishes.keep)
         if wishes.keep and code != ExitCode.INTERRUPT:
             _keep_serving(session, server)
@@ -144,23 +144,6 @@ def _keep_serving(session: Session, server: ServerProcess) -> None:
     except KeyboardInterrupt:
         return
     server.check()
-
-
-def _open_viewer(address: str, run: str) -> subprocess.Popen[bytes]:
-    from mltetris_cli.window import open_window
-
-    return open_window(address, run)
-
-
-def _end_viewer(process: subprocess.Popen[bytes]) -> None:
-    """The window goes with the server it shows."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(timeout=5.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _log_hint(data_dir: Path, run: str) -> str:

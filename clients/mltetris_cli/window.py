@@ -5,12 +5,20 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
 
 from mltetris_cli.exits import CliError
 
+_END_TIMEOUT_S = 5.0
 
-def open_window(address: str | None, run: str | None) -> subprocess.Popen[bytes]:
-    """Starts the window, for one run or the newest.
+
+def open_window(
+    address: str | None, run: str | None, *, stderr: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts the window, for one run or the newest. ``stderr`` takes its words; None: ours does.
 
     Raises:
         CliError: the window's packages are not installed.
@@ -25,4 +33,35 @@ def open_window(address: str | None, run: str | None) -> subprocess.Popen[bytes]
         command += ["--server", address]
     if run is not None:
         command.append(run)
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    # What the window says is for people; our stdout is data.
+    words = sys.stderr if stderr is None else stderr
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=words, stderr=words)
+
+
+@contextmanager
+def window_beside(address: str, run: str) -> Iterator[None]:
+    """The window while something else goes on in the terminal: ended with it.
+
+    A window that could not be opened is told at the end, on stderr.
+
+    Raises:
+        CliError: the window's packages are not installed.
+    """
+    with tempfile.TemporaryFile() as words:
+        process = open_window(address, run, stderr=words)
+        try:
+            yield
+        finally:
+            failed = process.poll()
+            if failed is None:
+                process.terminate()
+                try:
+                    process.wait(timeout=_END_TIMEOUT_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            elif failed:
+                words.seek(0)
+                said = words.read().decode("utf-8", "replace").strip().splitlines()
+                reason = said[-1] if said else f"exit code {failed}"
+                print(f"the window could not be kept open: {reason}", file=sys.stderr)

@@ -60,6 +60,7 @@ def viewer(
     server.
     """
     from mltetris_cli.resolve import resolve_run
+    from mltetris_cli.server_process import wait_interruptibly
     from mltetris_cli.session import Session
     from mltetris_cli.window import open_window
 
@@ -70,7 +71,7 @@ def viewer(
         address = trainer.address
     process = open_window(address, chosen)
     try:
-        code = process.wait()
+        code = wait_interruptibly(process)
     except KeyboardInterrupt:
         process.terminate()
         process.wait()

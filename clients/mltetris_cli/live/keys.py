@@ -20,7 +20,7 @@ class Keyboard:
     """
 
     def __init__(self) -> None:
-        self.available = sys.stdin is not None and sys.stdin.isatty()
+        self.available = sys.stdin is not None and sys.stdin.isatty() and _in_foreground()
         self._saved: list[int | list[bytes | int]] | None = None
 
     def __enter__(self) -> Self:
@@ -64,6 +64,11 @@ class Keyboard:
                 break
             data += part
         return list(_SEQUENCE.sub("", data.decode("utf-8", "ignore")))
+
+
+def _in_foreground() -> bool:
+    """Whether the terminal's keys are for us; asking for them in the background stops a process."""
+    return os.name != "posix" or os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
 
 
 def _windows_keys() -> list[str]:
