@@ -143,7 +143,9 @@ class FakeServer(WorkerServiceServicer):
     def wait_for(self, condition: Callable[[], bool], what: str = "") -> None:
         """Waits until a condition over what was received holds."""
         with self.changed:
-            met = self.changed.wait_for(condition, PATIENCE)
+            # After its last word a worker says nothing that could still make it true.
+            self.changed.wait_for(lambda: condition() or bool(self.events("finished")), PATIENCE)
+            met = condition()
         assert met, f"never came: {what or condition}; received {self.kinds()}"
 
     def events(self, kind: str) -> list[AttachRequest]:

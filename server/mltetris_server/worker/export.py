@@ -18,8 +18,8 @@ def main() -> int:
     if len(bundle) > MOST_BYTES:
         print(f"error: the bundle is larger than {MOST_BYTES} bytes", file=sys.stderr)
         return 1
-    from mltetris_server.learning.checkpoint import CheckpointError
     from mltetris_server.learning.export import export_sb3
+    from mltetris_server.learning.model import CheckpointError
 
     try:
         # What a library prints must not end up in the .zip.

@@ -156,6 +156,7 @@ def status_of(error: Exception) -> status_pb2.Status:
         return status_pb2.Status(code=number, message=str(error))
     if isinstance(error, SpecError | HyperparameterError):
         return status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message=str(error))
+    # By name: its module loads the compiled engine, which a failed start may not have got to.
     if type(error).__name__ == "CheckpointError":
         return status_pb2.Status(code=code_pb2.DATA_LOSS, message=str(error))
     return status_pb2.Status(code=code_pb2.INTERNAL, message=f"{type(error).__name__}: {error}")
