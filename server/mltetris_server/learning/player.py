@@ -1,0 +1,98 @@
+"""A trained model at play: numpy weights and the compiled engine, no torch.
+
+Demos, the showcase and evaluations play with this; `TD.predict` chooses the same placements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mltetris_server.game.config import FeatureSet, GameConfig, feature_scales, n_features
+from mltetris_server.game.display import ShownGame
+from mltetris_server.game.engine import Games
+from mltetris_server.learning.kernels import Eye, Network, look
+from mltetris_server.learning.model import ModelDescription, load_network
+
+
+def make_eye(features: FeatureSet, width: int, death_reward: float) -> Eye:
+    """What `look` needs beside games and a network; one for each thread."""
+    actions = GameConfig(width).actions
+    inputs = n_features(features, width)
+    return Eye(
+        settings=np.array([features.code], np.int64),
+        scales=feature_scales(features, width),
+        death_reward=np.array([death_reward], np.float32),
+        features=np.zeros((actions, inputs), np.float32),
+        flags=np.zeros(actions, np.uint8),
+        values=np.zeros(actions, np.float32),
+        columns=np.zeros((inputs + 2, actions), np.float32),
+        actions=np.zeros(actions, np.int64),
+    )
+
+
+class Player:
+    """Chooses the placement that a network values highest. Not for several threads at once.
+
+    Args:
+        network: Copied, so that it may be trained on.
+        features: What the network sees.
+        death_reward: Value of a placement that ends the game.
+    """
+
+    def __init__(self, network: Network, features: FeatureSet, death_reward: float) -> None:
+        self.network = Network(*(np.array(part, np.float32, order="C") for part in network))
+        self.features = features
+        self.death_reward = death_reward
+        self._eyes: dict[int, Eye] = {}
+
+    @classmethod
+    def from_checkpoint(cls, model: Mapping[str, Any], files: Mapping[str, bytes]) -> Player:
+        """The player of a checkpoint: the manifest's `model` and at least the policy file.
+
+        Raises:
+            CheckpointError: the model or its file is not what it should be.
+        """
+        description = ModelDescription.from_dict(model)
+        network = load_network(description, files)
+        return cls(network, description.features, description.config.death_reward)
+
+    def plays(self, game: GameConfig) -> bool:
+        """Whether it can play this game: of any size, if its features do not depend on it."""
+        return bool(n_features(self.features, game.width) == self.network.hidden_weights.shape[1])
+
+    def eye(self, game: GameConfig) -> Eye:
+        """Scratch for kernels to look at this game with.
+
+        Raises:
+            ValueError: it cannot play this game.
+        """
+        if not self.plays(game):
+            raise ValueError(f"a player of {self.features} features of another width than {game}")
+        if game.width not in self._eyes:
+            self._eyes[game.width] = make_eye(self.features, game.width, self.death_reward)
+        return self._eyes[game.width]
+
+    def choose(self, game: ShownGame) -> int:
+        """The placement to make: column * 4 + rotation.
+
+        Raises:
+            ValueError: it cannot play this game.
+        """
+        return self._look(game.games, game.config)[0]
+
+    def values(self, game: ShownGame) -> NDArray[np.float32]:
+        """The value of every placement, float32[4W]: expected discounted reward, from the death
+        reward up to about 0; -1e6 where there is nothing to choose.
+
+        Raises:
+            ValueError: it cannot play this game.
+        """
+        return self._look(game.games, game.config)[1].copy()
+
+    def _look(self, games: Games, config: GameConfig) -> tuple[int, NDArray[np.float32]]:
+        eye = self.eye(config)
+        return int(look(games, 0, self.network, eye)), eye.values
