@@ -68,10 +68,7 @@ class Examiner(Generic[E]):
         return self._current is None and self.training_seconds >= self._next
 
     def start(self) -> None:
-        """Begins an examination, in place of any that is going on.
-
-        The policy must be whole now, and not halfway through an update.
-        """
+        """Begins an examination, in place of any that is going on."""
         before = self._clock.elapsed
         self._began = self.training_seconds
         self._current = self._begin()

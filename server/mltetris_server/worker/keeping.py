@@ -41,13 +41,8 @@ class Keeper:
         """Asks for a `latest` as soon as may be; `done` is called once it is stored."""
         self._requests.append(done)
 
-    def serve_requests(self) -> None:
-        """Stores `latest` now where somebody asked for it."""
-        if self._requests:
-            self._keep_latest()
-
-    def whole(self) -> None:
-        """Stores `latest` where it is due. The learner is whole now."""
+    def keep_due(self) -> None:
+        """Stores `latest` where its time has come or somebody asked for it."""
         if self._requests or self._clock.elapsed >= self._due:
             self._keep_latest()
 

@@ -61,4 +61,4 @@ class Learner(Protocol):
         """Begins an evaluation of the policy as it is now; games are cut off at `max_lines`."""
 
     def checkpoint(self) -> Checkpoint:
-        """Everything there is, to go on from. Between two rollouts it goes on exactly."""
+        """Everything there is, to go on from exactly here."""

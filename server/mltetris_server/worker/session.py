@@ -32,9 +32,8 @@ _FIRST_EXAMINATION = 0.25
 class Session:
     """Everything of a training but the learning itself.
 
-    The learner's thread calls `tick` between any two batches, every 15 ms or so, and
-    `whole` between two rollouts, when the learner is whole and may be examined and
-    kept. `tick` says whether to go on.
+    The learner's thread calls `tick` between any two batches, every few milliseconds;
+    it says whether to go on.
 
     Args:
         link: the line to the server.
@@ -80,6 +79,7 @@ class Session:
             self._begin_examination, clock, period, first=_FIRST_EXAMINATION * period
         )
         self._training_pace = Pace()
+        self._paced_at = learner.placements
         self._most_lines = 0
         self._verdict: RunReason.ValueType | None = None
 
@@ -92,20 +92,15 @@ class Session:
         """Does what is due between two batches; False: the training is to end."""
         self._attend()
         self._learner.step_by_step(self._paced)
-        while self._paced and not self._ended:
+        # Only placements are paced: between two of them the learner has other things to do too.
+        made, self._paced_at = self._learner.placements != self._paced_at, self._learner.placements
+        while made and self._paced and not self._ended:
             if self._training_pace.beats(self._steering.placements_per_second):
                 break
             # A training at a pace people can follow: what else there is to do is done meanwhile.
-            self._keeper.serve_requests()
             self._rest()
             self._attend()
         return not self._ended
-
-    def whole(self) -> None:
-        """Does what needs a whole learner."""
-        if self._examiner.due:
-            self._examiner.start()
-        self._keeper.whole()
 
     def finish(self) -> RunReason.ValueType:
         """Stores what the training leaves and returns why it ended.
@@ -135,14 +130,17 @@ class Session:
         return self._steering.visual and self._steering.shows_training
 
     def _attend(self) -> None:
-        """Listens, shows, examines and measures, as far as each is due."""
+        """Listens, shows, examines, keeps and measures, as far as each is due."""
         self._steering.check()
         if self._steering.paused:
             self._hold()
         if self._ended:
             return
         self._watching.step()
+        if self._examiner.due:
+            self._examiner.start()
         self._examine(patient=True)
+        self._keeper.keep_due()
         if self._metrics.due:
             self._measure()
         self._verdict = self._budget.verdict(self._learner.placements)
@@ -152,7 +150,7 @@ class Session:
         if self._screen.watched:
             self._watching.show()
         while self._steering.paused and not self._steering.ending:
-            self._keeper.serve_requests()
+            self._keeper.keep_due()
             if self._screen.wants:
                 self._watching.show()
             self._steering.wait()

@@ -85,7 +85,10 @@ def draw_seed() -> int:
 
 
 def plan_training(
-    asked: TrainingSpec, control: RunControl, model: Mapping[str, Any] | None = None
+    asked: TrainingSpec,
+    control: RunControl,
+    model: Mapping[str, Any] | None = None,
+    seed: int | None = None,
 ) -> TrainingPlan:
     """Decides what a training spec leaves open.
 
@@ -93,6 +96,7 @@ def plan_training(
         asked: the spec as the caller gave it.
         control: how the run is shown, as the server resolved it.
         model: the `model` part of the manifest it goes on from, if any.
+        seed: that of the model, for where none was asked for; None: one is drawn.
 
     Raises:
         SpecError: the model does not go with what was asked for.
@@ -107,7 +111,10 @@ def plan_training(
         )
     features = _features(asked.features, model)
     td = _hyperparameters(asked, config, model)
-    seed = asked.seed if asked.HasField("seed") else draw_seed()
+    if asked.HasField("seed"):
+        seed = asked.seed
+    elif seed is None:
+        seed = draw_seed()
     spec = TrainingSpec()
     spec.CopyFrom(asked)
     spec.game.CopyFrom(game_spec(config))

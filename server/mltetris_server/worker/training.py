@@ -1,0 +1,87 @@
+"""A training: SB3's `learn()`, with a session between its batches."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+
+from mltetris_api.v1.run_pb2 import RunReason, TrainingSpec
+from mltetris_api.worker.v1.worker_pb2 import GetCheckpointRequest, Welcome
+
+from mltetris_server.learning.checkpoint import load
+from mltetris_server.learning.td import TD
+from mltetris_server.worker.link import Link
+from mltetris_server.worker.mailbox import Mailbox
+from mltetris_server.worker.session import Session
+from mltetris_server.worker.specs import TrainingPlan, plan_training
+from mltetris_server.worker.td_learner import TdLearner
+from mltetris_server.worker.transfer import Checkpoint, get_checkpoint
+
+_log = logging.getLogger(__name__)
+
+
+def run_training(
+    link: Link, mailbox: Mailbox, welcome: Welcome, begun: Callable[[], None]
+) -> RunReason.ValueType:
+    """Runs a training to its end and returns why it ended.
+
+    Args:
+        link: the line to the server.
+        mailbox: what the server says.
+        welcome: what the server said first.
+        begun: called once everything is loaded.
+
+    Raises:
+        ServerGone: the server went away for good.
+        TransferError: the model to go on from could not be read, or the last checkpoint stored.
+        CheckpointError: the model to go on from is not what it should be.
+        SpecError: the model does not go with what was asked for.
+        HyperparameterError: a hyperparameter is out of range.
+    """
+    source = _source(welcome.training)
+    checkpoint = get_checkpoint(link, source) if source is not None else None
+    plan, td = prepare(welcome, checkpoint)
+    learner = TdLearner(td, plan)
+    session = Session(link, mailbox, welcome, plan, learner)
+    _log.info("training on from %d placements, seed %d", learner.placements, plan.spec.seed)
+    begun()
+    session.begin()
+    learner.learn(session)
+    return session.finish()
+
+
+def prepare(welcome: Welcome, checkpoint: Checkpoint | None) -> tuple[TrainingPlan, TD]:
+    """The plan of a training, and its learner at its beginning.
+
+    Args:
+        welcome: what to run.
+        checkpoint: what it goes on from, if anything.
+    """
+    asked, control = welcome.training, welcome.control
+    if checkpoint is None:
+        plan = plan_training(asked, control)
+        seed = plan.spec.seed
+        return plan, TD(game=plan.game, features=plan.features, config=plan.td, seed=seed)
+    model = json.loads(checkpoint.model_json)
+    plan = plan_training(asked, control, model)
+    td = load(
+        model,
+        checkpoint.files,
+        placements=checkpoint.placements,
+        seed=asked.seed if asked.HasField("seed") else None,
+        game=plan.game,
+        config=plan.td,
+    )
+    return plan_training(asked, control, model, seed=td.run_seed), td
+
+
+def _source(spec: TrainingSpec) -> GetCheckpointRequest | None:
+    """What a training goes on from; None: from nothing."""
+    match spec.WhichOneof("start_from"):
+        case "slot":
+            return GetCheckpointRequest(slot=spec.slot)
+        case "checkpoint":
+            return GetCheckpointRequest(checkpoint=spec.checkpoint)
+        case _:
+            return None
