@@ -78,7 +78,7 @@ class PieceState(_message.Message):
     piece: Global___Piece.ValueType
     """Which piece."""
     rotation: _builtins.int
-    """Clockwise quarter turns from the spawn orientation, 0..3."""
+    """Counterclockwise quarter turns from the spawn orientation, 0..3."""
     x: _builtins.int
     """Column of the left edge of the piece's square matrix; may be negative."""
     y: _builtins.int
@@ -120,7 +120,7 @@ class Placement(_message.Message):
     column: _builtins.int
     """Column of the action, 0..width-1 (action = column * 4 + rotation)."""
     rotation: _builtins.int
-    """Clockwise quarter turns, 0..3."""
+    """Counterclockwise quarter turns, 0..3."""
     @_builtins.property
     def cells(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The cells it landed on, as row * width + column, before rows were cleared."""
