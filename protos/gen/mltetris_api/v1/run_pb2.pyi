@@ -496,7 +496,7 @@ class TdParams(_message.Message):
     gamma: _builtins.float
     """Discount of the next afterstate's value. Range 0..1, default 0.98."""
     td_lambda: _builtins.float
-    """Mix of one-step and longer returns, the lambda of TD(lambda). Range 0..1, default 0.5."""
+    """Mix of one-step and longer returns, the lambda of TD(lambda). Range 0..1, default 0.8."""
     learning_rate: _builtins.float
     """Adam's first step size. Range above 0 to 1, default 3e-3."""
     final_learning_rate_fraction: _builtins.float
@@ -510,20 +510,27 @@ class TdParams(_message.Message):
     values. Range 1..1e12, default 3,000,000.
     """
     batch_size: _builtins.int
-    """Samples a gradient step. Range 1..65536, default 512."""
+    """Samples a gradient step. Range 1..65536, default 512;
+    batch_size x hidden_units at most 2,097,152.
+    """
     epochs: _builtins.int
     """Passes over one rollout's worth of samples an update. Range 1..100, default 4."""
     window: _builtins.int
-    """Rollouts kept to learn from. Range 1..1000, default 40."""
+    """Rollouts kept to learn from. Range 1..1000, default 40;
+    boards x rollout_steps x window at most 524,288.
+    """
     hidden_units: _builtins.int
     """Hidden units of the value network. Range 1..1024, default 32."""
     death_reward: _builtins.float
     """Reward of dying; every other reward is 0. Range -1e6..0, default -10."""
     average_decay: _builtins.float
-    """Weight of the old values in the averaged network, a rollout. Range 0..1 (1 excluded), default 0.95."""
+    """Weight of the old values in the averaged network, a rollout; less for the
+    first ones. Range 0..1 (1 excluded), default 0.95.
+    """
     training_height: _builtins.int
     """Rows of the training boards; the game's own height is played, shown and
-    evaluated. Range 4..40, default 10, at most the game's height.
+    evaluated. Range 4..40 and at most the game's height; default 10, or the
+    game's height where that is less.
     """
     def __init__(
         self,

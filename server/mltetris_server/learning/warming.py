@@ -1,0 +1,21 @@
+"""Compiles everything that learning and playing use, into the cache on disk."""
+
+from __future__ import annotations
+
+from mltetris_server.game.config import GameConfig
+from mltetris_server.game.display import ShownGame
+from mltetris_server.learning.config import TdConfig
+from mltetris_server.learning.evaluation import GreedyEvaluation
+from mltetris_server.learning.td import TD
+
+
+def warm_up() -> None:
+    """Learn, evaluate and play for a moment: every kernel is compiled, or loaded, after it.
+
+    Kernels take sizes, rules and feature sets at run time, so that this is all there is.
+    """
+    td = TD(config=TdConfig(boards=2, rollout_steps=2, batch_size=2, window=1), seed=0)
+    td.learn(4)
+    player = td.player()
+    GreedyEvaluation(player, td.game, games=1, seed=0, max_lines=1).advance(1)
+    player.choose(ShownGame(GameConfig(), seed=0))
