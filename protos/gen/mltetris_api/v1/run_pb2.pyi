@@ -668,6 +668,7 @@ class TrainingSpec(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     PLACEMENTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    MAX_TRAINING_RATE_FIELD_NUMBER: _builtins.int
     algorithm: Global___Algorithm.ValueType
     """The learning algorithm. Default TD."""
     features: Global___FeatureSet.ValueType
@@ -682,6 +683,10 @@ class TrainingSpec(_message.Message):
     """The watched game at the start. Default SHOWCASE."""
     placements_per_second: _builtins.float
     """Pace of the watched game, placements a second. Range 0.1..1000, default 8."""
+    max_training_rate: _builtins.float
+    """Placements a second to learn from at most, over all boards, so that people
+    can watch it get better. Range 0..1e9, default 0: full speed.
+    """
     @_builtins.property
     def game(self) -> Global___GameSpec:
         """The game to learn. Default 10x20, 7-bag, GYMNASIUM rule."""
@@ -722,10 +727,11 @@ class TrainingSpec(_message.Message):
         mode: Global___RunMode.ValueType = ...,
         view: Global___RunView.ValueType = ...,
         placements_per_second: _builtins.float | None = ...,
+        max_training_rate: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second", "_seed", b"_seed", "budget", b"budget", "checkpoint", b"checkpoint", "checkpoint_period", b"checkpoint_period", "evaluation", b"evaluation", "game", b"game", "hyperparameters", b"hyperparameters", "placements_per_second", b"placements_per_second", "seed", b"seed", "slot", b"slot", "start_from", b"start_from", "td", b"td"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second", "_seed", b"_seed", "algorithm", b"algorithm", "budget", b"budget", "checkpoint", b"checkpoint", "checkpoint_period", b"checkpoint_period", "evaluation", b"evaluation", "features", b"features", "game", b"game", "hyperparameters", b"hyperparameters", "mode", b"mode", "placements_per_second", b"placements_per_second", "seed", b"seed", "slot", b"slot", "start_from", b"start_from", "td", b"td", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second", "_seed", b"_seed", "algorithm", b"algorithm", "budget", b"budget", "checkpoint", b"checkpoint", "checkpoint_period", b"checkpoint_period", "evaluation", b"evaluation", "features", b"features", "game", b"game", "hyperparameters", b"hyperparameters", "max_training_rate", b"max_training_rate", "mode", b"mode", "placements_per_second", b"placements_per_second", "seed", b"seed", "slot", b"slot", "start_from", b"start_from", "td", b"td", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__placements_per_second: _TypeAlias = _typing.Literal["placements_per_second"]  # noqa: Y015
     _WhichOneofArgType__placements_per_second: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second"]  # noqa: Y015
@@ -862,22 +868,28 @@ class RunControl(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     PLACEMENTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    MAX_TRAINING_RATE_FIELD_NUMBER: _builtins.int
     mode: Global___RunMode.ValueType
     """Pace of the watched game."""
     view: Global___RunView.ValueType
     """The watched game."""
     placements_per_second: _builtins.float
     """Pace in VISUAL mode, placements a second. Range 0.1..1000."""
+    max_training_rate: _builtins.float
+    """Placements a second a training learns from at most, over all its boards,
+    so that people can watch it get better. Range 0..1e9, 0: full speed.
+    """
     def __init__(
         self,
         *,
         mode: Global___RunMode.ValueType = ...,
         view: Global___RunView.ValueType = ...,
         placements_per_second: _builtins.float = ...,
+        max_training_rate: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "placements_per_second", b"placements_per_second", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_training_rate", b"max_training_rate", "mode", b"mode", "placements_per_second", b"placements_per_second", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -240,27 +240,40 @@ Global___StopRunResponse: _TypeAlias = StopRunResponse  # noqa: Y015
 
 @_typing.final
 class SetSpeedRequest(_message.Message):
-    """A pace for a run."""
+    """A pace for a run; at least one of the two is required."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
     PLACEMENTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    MAX_TRAINING_RATE_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     """The run's id."""
     placements_per_second: _builtins.float
-    """Placements a second of the watched game in VISUAL mode. Range 0.1..1000, required."""
+    """Placements a second of the watched game in VISUAL mode. Range 0.1..1000. Unset: as it is."""
+    max_training_rate: _builtins.float
+    """Placements a second a training learns from at most, over all its boards.
+    Range 0..1e9, 0: full speed. Unset: as it is. Trainings only.
+    """
     def __init__(
         self,
         *,
         run: _builtins.str = ...,
-        placements_per_second: _builtins.float = ...,
+        placements_per_second: _builtins.float | None = ...,
+        max_training_rate: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_training_rate", b"_max_training_rate", "_placements_per_second", b"_placements_per_second", "max_training_rate", b"max_training_rate", "placements_per_second", b"placements_per_second"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["placements_per_second", b"placements_per_second", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_training_rate", b"_max_training_rate", "_placements_per_second", b"_placements_per_second", "max_training_rate", b"max_training_rate", "placements_per_second", b"placements_per_second", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_training_rate: _TypeAlias = _typing.Literal["max_training_rate"]  # noqa: Y015
+    _WhichOneofArgType__max_training_rate: _TypeAlias = _typing.Literal["_max_training_rate", b"_max_training_rate"]  # noqa: Y015
+    _WhichOneofReturnType__placements_per_second: _TypeAlias = _typing.Literal["placements_per_second"]  # noqa: Y015
+    _WhichOneofArgType__placements_per_second: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_training_rate) -> _WhichOneofReturnType__max_training_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__placements_per_second) -> _WhichOneofReturnType__placements_per_second | None: ...
 
 Global___SetSpeedRequest: _TypeAlias = SetSpeedRequest  # noqa: Y015
 

@@ -183,7 +183,7 @@ class TrainerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetSpeed(self, request, context):
-        """Sets the pace of the watched game.
+        """Sets the pace of the watched game, of the training, or of both.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class TrainerServiceStub:
     StopRun: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.StopRunRequest, _trainer_pb2.StopRunResponse]
     """Ends a run with its last checkpoint kept; returns when it is final. A final run stays as it is."""
     SetSpeed: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.SetSpeedRequest, _trainer_pb2.SetSpeedResponse]
-    """Sets the pace of the watched game."""
+    """Sets the pace of the watched game, of the training, or of both."""
     SetMode: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.SetModeRequest, _trainer_pb2.SetModeResponse]
     """Sets how the watched game is paced and which game it is."""
     UpdateRun: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.UpdateRunRequest, _trainer_pb2.UpdateRunResponse]
@@ -100,7 +100,7 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     StopRun: _aio.UnaryUnaryMultiCallable[_trainer_pb2.StopRunRequest, _trainer_pb2.StopRunResponse]  # type: ignore[assignment]
     """Ends a run with its last checkpoint kept; returns when it is final. A final run stays as it is."""
     SetSpeed: _aio.UnaryUnaryMultiCallable[_trainer_pb2.SetSpeedRequest, _trainer_pb2.SetSpeedResponse]  # type: ignore[assignment]
-    """Sets the pace of the watched game."""
+    """Sets the pace of the watched game, of the training, or of both."""
     SetMode: _aio.UnaryUnaryMultiCallable[_trainer_pb2.SetModeRequest, _trainer_pb2.SetModeResponse]  # type: ignore[assignment]
     """Sets how the watched game is paced and which game it is."""
     UpdateRun: _aio.UnaryUnaryMultiCallable[_trainer_pb2.UpdateRunRequest, _trainer_pb2.UpdateRunResponse]  # type: ignore[assignment]
@@ -180,7 +180,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_pb2.SetSpeedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trainer_pb2.SetSpeedResponse, _abc.Awaitable[_trainer_pb2.SetSpeedResponse]]:
-        """Sets the pace of the watched game."""
+        """Sets the pace of the watched game, of the training, or of both."""
 
     @_abc_1.abstractmethod
     def SetMode(
