@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import mltetris_client
 from mltetris_client import InvalidArgument, MlTetrisError, NotFound, Run, Trainer, Unreachable
 
+from mltetris_viewer.model import words
 from mltetris_viewer.startup import NoWindow, check_pygame, close_window, open_window
 
 if TYPE_CHECKING:
@@ -90,9 +91,10 @@ def _picture(window: Window, path: Path, after_frames: int) -> int:
             except OSError as error:
                 return _say(f"cannot write {path}: {error}", _FAILED)
             return 0
+    run = window.model.run
+    state = f"the run is {words.state(run).lower()}" if run is not None else "there is no run"
     return _say(
-        f"{after_frames} boards did not come within {PICTURE_SECONDS:.0f} seconds: "
-        "is the run running?",
+        f"{after_frames} boards did not come within {PICTURE_SECONDS:.0f} seconds: {state}",
         _FAILED,
     )
 

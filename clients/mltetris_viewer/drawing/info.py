@@ -23,18 +23,21 @@ def draw_side(
     box = place.info
     px = type_.px
     upcoming = list(board.frame.next)[:_MOST_NEXT] if board is not None else []
-    slot_h = px(54)
-    next_box = Box(box.x, box.y, box.w, px(38) + slot_h * max(1, len(upcoming)))
+    first_h, later_h = px(62), px(46)
+    later = max(0, len(upcoming) - 1)
+    next_box = Box(box.x, box.y, box.w, px(38) + first_h + later_h * later)
     _card(target, next_box, "Next", palette, type_)
+    y = next_box.y + px(30)
     for number, piece in enumerate(upcoming):
-        slot = Box(next_box.x, next_box.y + px(30) + number * slot_h, next_box.w, slot_h)
-        draw_piece(target, piece, slot, palette, place.cell if number == 0 else place.cell * 3 // 4)
+        height, cell = (first_h, px(26)) if number == 0 else (later_h, px(19))
+        draw_piece(target, piece, Box(box.x, y, box.w, height), palette, cell)
+        y += height
     y = next_box.bottom + px(12)
     if board is not None and board.frame.held:
-        held = Box(box.x, y, box.w, px(38) + slot_h)
+        held = Box(box.x, y, box.w, px(38) + first_h)
         _card(target, held, "Held", palette, type_)
-        inside = Box(held.x, held.y + px(30), held.w, slot_h)
-        draw_piece(target, board.frame.held, inside, palette, place.cell)
+        inside = Box(held.x, held.y + px(30), held.w, first_h)
+        draw_piece(target, board.frame.held, inside, palette, px(26))
         y = held.bottom + px(12)
     frame = board.frame if board is not None else None
     rows = (

@@ -125,7 +125,7 @@ def _charts(model: ViewerModel, palette: Palette) -> list[Chart]:
         ]
     return [
         Chart(
-            "Lines a game",
+            "Lines per game",
             [
                 Line("greedy evaluation", curves.evaluation, first, True),
                 Line("while training, last 100", curves.mean_lines, second),
@@ -135,7 +135,7 @@ def _charts(model: ViewerModel, palette: Palette) -> list[Chart]:
             empty=waiting,
         ),
         Chart(
-            "Reward an episode",
+            "Reward per episode",
             [Line("mean of the last 100", curves.mean_reward, palette.curves[3], True)],
             empty=waiting,
         ),
