@@ -80,6 +80,7 @@ class Session:
         )
         self._training_pace = Pace()
         self._paced_at = learner.placements
+        self._measured = -1
         self._most_lines = 0
         self._verdict: RunReason.ValueType | None = None
 
@@ -114,7 +115,8 @@ class Session:
             evaluation = self._examine_last()
         if self._steering.left:
             raise ServerGone("the server is gone")
-        self._measure()
+        if self._learner.placements != self._measured or self._steering.changes:
+            self._measure()
         if self._screen.watched:
             self._watching.show()
         self._keeper.finish(evaluation)
@@ -224,6 +226,7 @@ class Session:
             eta=None if eta is None else duration(eta),
         )
         self._metrics.write(point, self._steering.changes)
+        self._measured = placements
         self._budget.measured(point.placements_per_second)
         sample = metrics.take_episodes()
         if sample:

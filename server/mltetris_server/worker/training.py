@@ -11,6 +11,7 @@ from mltetris_api.worker.v1.worker_pb2 import GetCheckpointRequest, Welcome
 
 from mltetris_server.learning.checkpoint import load
 from mltetris_server.learning.td import TD
+from mltetris_server.worker.lean_torch import spare_the_compiler
 from mltetris_server.worker.link import Link
 from mltetris_server.worker.mailbox import Mailbox
 from mltetris_server.worker.session import Session
@@ -39,6 +40,7 @@ def run_training(
         SpecError: the model does not go with what was asked for.
         HyperparameterError: a hyperparameter is out of range.
     """
+    spare_the_compiler()
     source = _source(welcome.training)
     checkpoint = get_checkpoint(link, source) if source is not None else None
     plan, td = prepare(welcome, checkpoint)
