@@ -352,6 +352,8 @@ class TD(DQN):
     # Construction.
 
     def _setup_model(self) -> None:
+        # A .zip holds it as a word.
+        self.features = FeatureSet(self.features)
         self.config.check_height(self.game.height)
         if self.env is None:
             env = self._make_env()

@@ -1,0 +1,92 @@
+"""How fast the learner learns: bare `learn()`, one core, without the service.
+
+Seconds are of CPU time, compiling and evaluating not counted. "To 1,000 lines": until a greedy
+evaluation of 20 games (10x20, 7-bag, rule gymnasium), taken every 20,000 placements, has a mean of
+1,000 lines or more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mltetris_server.learning.evaluation import GreedyEvaluation
+from mltetris_server.learning.td import TD
+from mltetris_server.learning.warming import warm_up
+
+from bench.report import Row, median
+
+GOAL_LINES = 1000
+LIMIT_SECONDS = 30.0
+BETWEEN_EVALUATIONS = 20_000
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one seed fared. `seconds` of learning, `lines` of the last evaluation (fresh seeds)."""
+
+    seed: int
+    seconds: float
+    placements: int
+    lines: float
+
+
+def attempts(seeds: int) -> Iterator[Attempt]:
+    """Seeds 0, 1, ... until the goal or the limit."""
+    for seed in range(seeds):
+        td, seconds, lines = TD(seed=seed), 0.0, 0.0
+        while seconds < LIMIT_SECONDS and lines < GOAL_LINES:
+            start = time.process_time()
+            td.learn(BETWEEN_EVALUATIONS, reset_num_timesteps=False)
+            seconds += time.process_time() - start
+            result = GreedyEvaluation(td.player(), td.game, 20, 10_000 + seed, 2500).run()
+            lines = result.mean_lines
+        yield Attempt(seed, seconds, td.num_timesteps, lines)
+
+
+def speed(placements: int) -> float:
+    """Placements per second of CPU time of bare `learn()`, past its beginning; best of three."""
+    best = 0.0
+    for attempt in range(3):
+        td = TD(seed=attempt)
+        td.learn(100_000)
+        start = time.process_time()
+        td.learn(placements, reset_num_timesteps=False)
+        best = max(best, placements / (time.process_time() - start))
+    return best
+
+
+def measure(*, quick: bool = False) -> list[Row]:
+    """The figures, as rows of a report."""
+    warm_up()
+    seeds = 3 if quick else 10
+    tries = list(attempts(seeds))
+    reached = [attempt for attempt in tries if attempt.lines >= GOAL_LINES]
+    return [
+        Row("learner, bare learn()", speed(300_000), "placements/s", ">= 138,000", "one core"),
+        Row("seeds to 1,000 lines", len(reached), f"of {seeds}", ">= 9 of 10", "within 30 s"),
+        Row("time to 1,000 lines", median(a.seconds for a in tries), "s", "< 30 s", "median"),
+        Row("the slowest seed", max(a.seconds for a in tries), "s", "< 30 s"),
+        Row("placements to 1,000 lines", median(a.placements for a in tries), "", "", "median"),
+    ]
+
+
+def main() -> None:
+    """Print every seed, then the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    options = parser.parse_args()
+    warm_up()
+    for attempt in attempts(options.seeds):
+        print(
+            f"seed {attempt.seed}: {attempt.lines:,.0f} lines after {attempt.seconds:.2f} s "
+            f"and {attempt.placements:,} placements",
+            flush=True,
+        )
+    print(f"while learning: {speed(300_000):,.0f} placements/s")
+
+
+if __name__ == "__main__":
+    main()
