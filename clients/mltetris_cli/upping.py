@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ from mltetris_api.v1 import run_pb2
 from mltetris_client import MlTetrisError, NotFound, Run, Trainer, connect
 
 from mltetris_cli.exits import CliError, ExitCode
-from mltetris_cli.live import lines, show, words
+from mltetris_cli.live import lines, ramp, show, words
 from mltetris_cli.live.follower import Follower
+from mltetris_cli.live.live_show import LiveShow
 from mltetris_cli.live.steering import save_under_free_name
 from mltetris_cli.live.summary import print_summary
 from mltetris_cli.server_process import ServerProcess, check_listen, free_listen_address
@@ -24,6 +26,11 @@ from mltetris_cli.window import window_beside
 _GRACE_S = "5"
 _JSON_PERIOD_S = 2.0
 _MAX_FPS = 15.0
+# On a terminal: how long and at what pace (placements/s) the model plays at the end, and how much
+# time a training must have for a slow start.
+_ENCORE_S = 20.0
+_ENCORE_SPEED = 20.0
+_LEAST_SECONDS_TO_STAGE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,7 @@ class Wishes:
     listen: str | None
     keep: bool
     viewer: bool
+    show: bool
 
 
 def run_up(session: Session, wishes: Wishes) -> None:
@@ -62,16 +70,21 @@ def run_up(session: Session, wishes: Wishes) -> None:
         if not default_port:
             session.say(f"port 50051 is taken: this server listens on {server.address}")
         trainer = stack.enter_context(connect(server.address))
+        live = not session.json and show.on_terminal(session.console)
+        staged = live and wishes.show and wishes.max_seconds >= _LEAST_SECONDS_TO_STAGE
         run = trainer.start_training(
             display_name="up",
             target_lines=wishes.target_lines,
             max_seconds=wishes.max_seconds,
             seed=wishes.seed,
             evaluation_games=20,
+            mode="visual" if staged else None,
+            view="training" if staged else None,
+            placements_per_second=ramp.STEPS[0][0] if staged else None,
         )
         if wishes.viewer:
             stack.enter_context(window_beside(server.address, run.id))
-        code = _train(session, server, trainer, run, keep=wishes.keep)
+        code = _train(session, server, trainer, run, live=live, staged=staged, keep=wishes.keep)
         if wishes.keep and code != ExitCode.INTERRUPT:
             _keep_serving(session, server)
     if code != ExitCode.OK:
@@ -79,15 +92,25 @@ def run_up(session: Session, wishes: Wishes) -> None:
 
 
 def _train(
-    session: Session, server: ServerProcess, trainer: Trainer, run: Run, *, keep: bool
+    session: Session,
+    server: ServerProcess,
+    trainer: Trainer,
+    run: Run,
+    *,
+    live: bool,
+    staged: bool,
+    keep: bool,
 ) -> int:
     """Shows the training to its end, saves its model and says what came out."""
-    live = not session.json and show.on_terminal(session.console)
     with Follower(trainer, run, max_fps=_MAX_FPS if live else 0.0) as follower:
         if live:
-            ending = show.show_live(
-                trainer, follower, session.console, stop_on_leaving=True, check=server.check
-            )
+            ending = LiveShow(
+                trainer,
+                follower,
+                stop_on_leaving=True,
+                slow_start=staged,
+                check=server.check,
+            ).run(session.console)
         elif session.json:
             ending = show.show_lines(
                 trainer,
@@ -108,6 +131,8 @@ def _train(
         final = trainer.get_run(run.id)
         follower.adopt(final)
         slot = _save(session, trainer, final)
+        if staged and slot is not None and ending is show.Ending.FINISHED:
+            _let_it_play(session, trainer, follower, slot, check=server.check)
         if session.json:
             print_json_line(lines.summary_json(follower, slot=slot))
         elif final.state != run_pb2.RUN_STATE_FAILED:
@@ -134,6 +159,30 @@ def _save(session: Session, trainer: Trainer, run: Run) -> str | None:
             raise
         session.say(f"the model could not be saved: {error.message}")
         return None
+
+
+def _let_it_play(
+    session: Session, trainer: Trainer, learnt: Follower, slot: str, *, check: Callable[[], None]
+) -> None:
+    """Lets the model that was learnt play for a while, or until somebody has seen enough."""
+    reached = learnt.run.reason == run_pb2.RUN_REASON_GOAL_REACHED
+    caption = "Goal reached! " if reached else "Time is up. "
+    caption += "This is how it plays now · q ends, or wait"
+    demo = trainer.start_demo([slot], display_name="up", placements_per_second=_ENCORE_SPEED)
+    try:
+        with Follower(trainer, demo, max_fps=_MAX_FPS) as follower:
+            LiveShow(
+                trainer,
+                follower,
+                stop_on_leaving=False,
+                learnt=learnt,
+                caption=caption,
+                limit_s=_ENCORE_S,
+                check=check,
+            ).run(session.console)
+    finally:
+        trainer.stop_run(demo.id)
+        trainer.delete_run(demo.id)  # a look at the model, nothing to keep
 
 
 def _keep_serving(session: Session, server: ServerProcess) -> None:

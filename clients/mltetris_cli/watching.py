@@ -14,6 +14,7 @@ from mltetris_cli.invocation import command
 from mltetris_cli.jsonify import to_json
 from mltetris_cli.live import lines, show, words
 from mltetris_cli.live.follower import Event, Follower
+from mltetris_cli.live.live_show import LiveShow
 from mltetris_cli.session import Session, print_json_line
 
 
@@ -32,7 +33,7 @@ def watch_run(
         final = trainer.get_run(run.id) if ending is show.Ending.FINISHED else None
     elif show.on_terminal(session.console):
         with Follower(trainer, run, max_fps=max_fps) as follower:
-            ending = show.show_live(trainer, follower, session.console, stop_on_leaving=False)
+            ending = LiveShow(trainer, follower, stop_on_leaving=False).run(session.console)
             final = follower.run
             session.say(lines.progress_text(follower))
     else:

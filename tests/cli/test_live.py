@@ -64,6 +64,8 @@ def follower(boards: int = 1, *, demo: bool = False, **changes: Any) -> Any:
         "boards": trainer_pb2.StreamBoardResponse(frames=frames) if boards else None,
         "evaluations": curve,
         "rewards": curve,
+        "training_lines": curve,
+        "watched_lines": curve,
         "game_lines": curve,
         "episodes": [],
         "connected": True,

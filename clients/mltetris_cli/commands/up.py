@@ -45,6 +45,14 @@ def up(
         bool, typer.Option("--keep", help="Keep serving when the goal is reached.")
     ] = False,
     viewer: Annotated[bool, typer.Option("--viewer", help="Open the window, too.")] = False,
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--show/--no-show",
+            help="On a terminal: begin slowly, to show its first moves, and let it play at the "
+            "end.",
+        ),
+    ] = True,
     output: OutputOption = None,
 ) -> None:
     """\b
@@ -71,5 +79,6 @@ def up(
             listen=listen,
             keep=keep,
             viewer=viewer,
+            show=show,
         ),
     )

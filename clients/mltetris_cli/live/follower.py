@@ -59,6 +59,8 @@ class Follower:
         self._boards_seen: StreamBoardResponse | None = None
         self.evaluations = Series()
         self.rewards = Series()
+        self.training_lines = Series()
+        self.watched_lines = Series()
         self.game_lines = Series()
         self.episodes: deque[Episode] = deque(maxlen=_KEPT_EPISODES)
         self.notices: deque[Notice] = deque(maxlen=20)
@@ -214,6 +216,10 @@ class Follower:
                     self.evaluations.add(elapsed, point.evaluation.mean_lines)
                 if point.HasField("mean_reward"):
                     self.rewards.add(elapsed, point.mean_reward)
+                if point.HasField("lines"):
+                    self.watched_lines.add(elapsed, point.lines)
+                if point.HasField("mean_lines"):
+                    self.training_lines.add(elapsed, point.mean_lines)
                 self._changed.notify_all()
             self._tell(point)
         with self._changed:

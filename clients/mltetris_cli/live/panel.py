@@ -159,58 +159,26 @@ def progress_line(run: Run, point: MetricPoint | None, width: int) -> Text:
     return line
 
 
-def side_lines(follower: Follower, width: int, height: int, *, color: bool) -> list[Text]:
-    """Everything beside the board, in ``height`` lines of at most ``width`` characters."""
-    run, point = follower.run, follower.point
+def side_lines(
+    follower: Follower, learnt: Follower | None, width: int, height: int, *, color: bool
+) -> list[Text]:
+    """Everything beside the boards, in ``height`` lines of at most ``width`` characters.
+
+    The game is ``follower``'s; curves and figures are of ``learnt``, where there is one: the
+    training whose model plays.
+    """
     boards = follower.boards
-    single = boards.frames[0] if boards is not None and len(boards.frames) == 1 else None
-    shown = words.view_word(run.control)
-    lines = game_lines(single, shown, color=color)
-    figures_part = metric_lines(point, width)
-    progress = progress_line(run, point, width)
     if boards is not None and len(boards.frames) > 1:
-        lines = standings(follower, boards.frames)
-    is_demo = run.HasField("demo")
-    room = height - len(lines) - len(figures_part) - 1 - (5 if not is_demo else 3)
-    if is_demo:
-        games = curve(
-            "LINES IN EACH GAME",
-            follower.game_lines,
-            rows=max(2, min(6, room)),
-            width=width,
-            style=LINES_STYLE,
-            waiting="no game has ended yet",
-            floor=0.0,
-        )
-        parts = [lines, games, figures_part, [progress]]
+        game = standings(follower, boards.frames)
     else:
-        upper = max(2, min(8, (room + 1) * 3 // 5))
-        lower = max(2, min(5, room - upper))
-        best = run.best_evaluation
-        note = f"best {figures.lines(best.mean_lines)}" if best.games else ""
-        parts = [
-            lines,
-            curve(
-                "LINES A GAME, playing its best",
-                follower.evaluations,
-                rows=upper,
-                width=width,
-                style=LINES_STYLE,
-                note=note,
-                waiting="the first examination takes a few seconds",
-                floor=0.0,
-            ),
-            curve(
-                "REWARD, mean of 100 games",
-                follower.rewards,
-                rows=lower,
-                width=width,
-                style=REWARD_STYLE,
-                waiting="no game has ended yet",
-            ),
-            figures_part,
-            [progress],
-        ]
+        single = boards.frames[0] if boards is not None and boards.frames else None
+        game = game_lines(single, words.view_word(follower.run.control), color=color)
+    source = learnt or follower
+    figures_part = metric_lines(source.point, width)
+    progress = progress_line(source.run, source.point, width)
+    room = height - len(game) - len(figures_part) - 1
+    curves = _demo_curves if source.run.HasField("demo") else _training_curves
+    parts = [game, *curves(source, width, room), figures_part, [progress]]
     spare = height - sum(map(len, parts))
     result: list[Text] = []
     for part in parts:
@@ -219,3 +187,57 @@ def side_lines(follower: Follower, width: int, height: int, *, color: bool) -> l
             spare -= 1
         result.extend(part)
     return result[:height]
+
+
+def _training_curves(follower: Follower, width: int, room: int) -> list[list[Text]]:
+    """Lines and reward, in at most ``room`` lines with their titles and a line between parts."""
+    rows = room - 5
+    upper = max(2, min(8, (rows + 1) * 3 // 5))
+    lower = max(2, min(5, rows - upper))
+    title, series = _lines_of(follower)
+    best = follower.run.best_evaluation
+    return [
+        curve(
+            title,
+            series,
+            rows=upper,
+            width=width,
+            style=LINES_STYLE,
+            note=f"best {figures.lines(best.mean_lines)}" if best.games else "",
+            waiting="no game has ended yet",
+            floor=0.0,
+        ),
+        curve(
+            "REWARD, mean of 100 games",
+            follower.rewards,
+            rows=lower,
+            width=width,
+            style=REWARD_STYLE,
+            waiting="no game has ended yet",
+        ),
+    ]
+
+
+def _lines_of(follower: Follower) -> tuple[str, Series]:
+    """The lines to draw: of examinations, or of training games while there are too few of them."""
+    if len(follower.evaluations) > 1 or not len(follower.training_lines):
+        return "LINES A GAME, playing its best", follower.evaluations
+    return "LINES A GAME, while training", follower.training_lines
+
+
+def _demo_curves(follower: Follower, width: int, room: int) -> list[list[Text]]:
+    """Lines of the games that have ended, or of the first one while it goes on."""
+    title, series = "LINES IN EACH GAME", follower.game_lines
+    if not len(series):
+        title, series = "LINES IN THIS GAME", follower.watched_lines
+    return [
+        curve(
+            title,
+            series,
+            rows=max(2, min(6, room - 3)),
+            width=width,
+            style=LINES_STYLE,
+            waiting="no line yet",
+            floor=0.0,
+        )
+    ]

@@ -1,4 +1,4 @@
-"""Shows a run until it ends or somebody leaves: on a terminal, in lines, or as JSON."""
+"""Shows a run until it ends or somebody leaves, where there is no terminal to draw on."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from typing import Any, Self
 
 from mltetris_client import Trainer
 from rich.console import Console
-from rich.live import Live
 
 from mltetris_cli.live.follower import Follower
-from mltetris_cli.live.keys import Keyboard
 from mltetris_cli.live.lines import progress_text
-from mltetris_cli.live.steering import KEYS, Steering
-from mltetris_cli.live.view import LiveView
+from mltetris_cli.live.steering import Steering
 
-FRAMES_PER_SECOND = 12.0
 _LINE_PERIOD_S = 3.0
-_MESSAGE_S = 4.0
 
 
 class Ending(Enum):
@@ -67,68 +62,6 @@ def on_terminal(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-def show_live(
-    trainer: Trainer,
-    follower: Follower,
-    console: Console,
-    *,
-    stop_on_leaving: bool,
-    check: Callable[[], None] = lambda: None,
-) -> Ending:
-    """Shows the live view until the run is final.
-
-    With ``stop_on_leaving`` q and the first Ctrl-C stop the run and the view stays until it is
-    final, and a second Ctrl-C raises KeyboardInterrupt; else they leave the view at once.
-    ``check`` is called a few times a second and may raise.
-
-    Raises:
-        KeyboardInterrupt: see above.
-        MlTetrisError: the run cannot be followed.
-    """
-    with Keyboard() as keyboard, Interrupts(1 if stop_on_leaving else 0) as interrupts:
-        keys = KEYS.format(quit="stop" if stop_on_leaving else "leave")
-        if not keyboard.available:
-            keys = "Ctrl-C stops" if stop_on_leaving else "Ctrl-C leaves"
-        view = LiveView(follower, keys, place=trainer.address)
-        message_until = 0.0
-
-        def say(text: str) -> None:
-            nonlocal message_until
-            view.message, message_until = text, time.monotonic() + _MESSAGE_S
-
-        steering = Steering(trainer, follower, say)
-        ending = Ending.FINISHED
-        try:
-            with Live(view, console=console, screen=True, auto_refresh=False) as live:
-                while not follower.finished:
-                    check()
-                    for key in keyboard.pressed():
-                        if key.lower() != "q":
-                            steering.key(key)
-                        elif not stop_on_leaving:
-                            return Ending.LEFT
-                        elif ending is Ending.FINISHED:
-                            ending = Ending.LEFT
-                    if interrupts.count and ending is not Ending.INTERRUPTED:
-                        ending = Ending.INTERRUPTED
-                    if ending is not Ending.FINISHED and not steering.stopping.is_set():
-                        say("stopping, the model is kept ... (Ctrl-C again: at once)")
-                        steering.stop()
-                    if view.message and time.monotonic() > message_until:
-                        view.message = ""
-                    live.refresh()
-                    time.sleep(1 / FRAMES_PER_SECOND)
-                live.refresh()
-        except KeyboardInterrupt:
-            if stop_on_leaving:
-                raise
-            return Ending.INTERRUPTED
-        finally:
-            steering.close()
-        follower.raise_error()
-        return ending
-
-
 def show_lines(
     trainer: Trainer,
     follower: Follower,
@@ -140,10 +73,10 @@ def show_lines(
 ) -> Ending:
     """Calls ``write`` every ``period`` seconds, when the state changes, and once at the end.
 
-    Ctrl-C, ``check`` and what is raised are as in `show_live`.
+    Ctrl-C, ``check`` and what is raised are as in `LiveShow`.
     """
     ending = Ending.FINISHED
-    steering = Steering(trainer, follower, lambda text: None)
+    steering = Steering(trainer, follower, _say)
     with Interrupts(1 if stop_on_leaving else 0) as interrupts:
         try:
             state, due = -1, 0.0
@@ -155,7 +88,7 @@ def show_lines(
                     write()
                 if interrupts.count and not steering.stopping.is_set():
                     ending = Ending.INTERRUPTED
-                    print("stopping, the model is kept ...", file=sys.stderr, flush=True)
+                    _say("stopping, the model is kept ...")
                     steering.stop()
             follower.raise_error()
             write()
@@ -168,6 +101,10 @@ def show_lines(
     return ending
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def write_text(follower: Follower) -> Callable[[], None]:
     """A ``write`` for `show_lines`: a line on stderr."""
 
@@ -178,6 +115,6 @@ def write_text(follower: Follower) -> Callable[[], None]:
         text = progress_text(follower)
         if text != said:
             said = text
-            print(text, file=sys.stderr, flush=True)
+            _say(text)
 
     return write

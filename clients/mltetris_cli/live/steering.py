@@ -21,6 +21,7 @@ from mltetris_cli.live import figures, words
 from mltetris_cli.live.follower import Follower
 
 SPEEDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 250.0, 500.0, 1000.0)
+SHOWCASE_SPEED = 8.0
 KEYS = "space pause · +/- speed · m mode · v view · s save · q {quit}"
 _MOST_SAVES = 1_000
 
@@ -65,6 +66,14 @@ class Steering:
             return
         self._submit(action)
 
+    def set_pace(self, pace: float) -> None:
+        """Paces the watched game."""
+        self._submit(lambda: self._set_pace(pace))
+
+    def full_speed(self) -> None:
+        """Shows the policy's own game at a pleasant pace, with training at full speed behind it."""
+        self._submit(self._full_speed)
+
     def stop(self) -> None:
         """Stops the run, keeping its model. Only the first call does it."""
         if not self.stopping.is_set():
@@ -76,9 +85,11 @@ class Steering:
 
     def _perform(self, action: Callable[[], str]) -> None:
         try:
-            self._say(action())
+            said = action()
         except MlTetrisError as error:
-            self._say(error.message)
+            said = error.message
+        if said:
+            self._say(said)
 
     def _took(self, run: Run) -> Run:
         self._follower.adopt(run)
@@ -99,6 +110,16 @@ class Steering:
         if run.control.mode == run_pb2.RUN_MODE_HEADLESS:
             run = self._took(self._trainer.set_mode(run.id, mode="visual"))
         return f"watched at {figures.short(run.control.placements_per_second)} placements/s"
+
+    def _set_pace(self, pace: float) -> str:
+        self._took(self._trainer.set_speed(self._follower.run.id, pace))
+        return ""
+
+    def _full_speed(self) -> str:
+        run = self._follower.run.id
+        self._took(self._trainer.set_mode(run, mode="visual", view="showcase"))
+        self._took(self._trainer.set_speed(run, SHOWCASE_SPEED))
+        return "full speed; what you see is its best game now"
 
     def _change_mode(self) -> str:
         run = self._follower.run

@@ -18,12 +18,19 @@ _BORDERS = {"succeeded": "green", "failed": "red", "paused": "yellow"}
 
 
 class LiveView:
-    """Draws a `Follower` for the size the terminal has at that moment."""
+    """Draws a `Follower` for the size the terminal has at that moment.
 
-    def __init__(self, follower: Follower, keys: str, *, place: str) -> None:
+    The last line is ``keys``, or ``message`` while there is one, and ``place``. With ``learnt``
+    the curves are those of that training, whose model plays.
+    """
+
+    def __init__(
+        self, follower: Follower, keys: str, *, place: str, learnt: Follower | None = None
+    ) -> None:
         self._follower = follower
         self._keys = keys
         self._place = place
+        self._learnt = learnt
         self.message = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -41,7 +48,9 @@ class LiveView:
         left = self._boards(width, middle, color=color)
         left_width = max((line.cell_len for line in left), default=0)
         side = width - left_width - 4  # a space at the left, two between, one at the right
-        right = side_lines(self._follower, side, middle, color=color) if side >= 20 else []
+        right: list[Text] = []
+        if side >= 20:
+            right = side_lines(self._follower, self._learnt, side, middle, color=color)
         result = [self._head(width)]
         for row in range(middle):
             line = Text(" ", no_wrap=True, end="")
