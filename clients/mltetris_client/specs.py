@@ -100,6 +100,8 @@ class TrainingOptions(GameOptions, BudgetOptions, TdOptions, total=False):
     """The watched game at the start."""
     placements_per_second: float | None
     """Pace of the watched game, 0.1..1000."""
+    max_training_rate: float | None
+    """Placements a second to learn from at most, over all boards; 0: full speed."""
 
 
 class DemoOptions(GameOptions, total=False):
@@ -172,7 +174,7 @@ def training(**options: Unpack[TrainingOptions]) -> run_pb2.TrainingSpec:
         mode=value_of(run_pb2.RunMode, options.get("mode"), field="mode"),
         view=value_of(run_pb2.RunView, options.get("view"), field="view"),
     )
-    for name in ("seed", "placements_per_second"):
+    for name in ("seed", "placements_per_second", "max_training_rate"):
         _assign(spec, name, options.get(name), f"training.{name}")
     board, limits = _game(options), _budget(options)
     if board.ByteSize():

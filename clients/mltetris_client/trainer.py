@@ -144,13 +144,29 @@ class Trainer(SlotCalls):
         request = trainer_pb2.StopRunRequest(run=run)
         return self._link.unary(self._link.trainer.StopRun, request).run
 
-    def set_speed(self, run: str, placements_per_second: float) -> run_pb2.Run:
-        """Sets the pace of the watched game, 0.1..1000 placements a second.
+    def set_speed(
+        self,
+        run: str,
+        placements_per_second: float | None = None,
+        *,
+        max_training_rate: float | None = None,
+    ) -> run_pb2.Run:
+        """Sets the pace of the watched game, of the training, or of both; None: as it is.
+
+        Args:
+            run: the run's id.
+            placements_per_second: of the watched game, 0.1..1000.
+            max_training_rate: placements a second a training learns from at most, over all its
+                boards; 0: full speed.
 
         Raises:
             InvalidArgument, NotFound, WrongState.
         """
-        request = trainer_pb2.SetSpeedRequest(run=run, placements_per_second=placements_per_second)
+        request = trainer_pb2.SetSpeedRequest(
+            run=run,
+            placements_per_second=placements_per_second,
+            max_training_rate=max_training_rate,
+        )
         return self._link.unary(self._link.trainer.SetSpeed, request).run
 
     def set_mode(

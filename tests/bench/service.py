@@ -160,7 +160,6 @@ def control_latency(trainer: Trainer, repeats: int) -> list[Row]:
             trainer.pause_run(run.id)
             milliseconds.append(1000 * (time.perf_counter() - begin))
             trainer.resume_run(run.id)
-            wait_for_placements(trainer, run.id, 1)
             time.sleep(0.02)  # so that a pause does not always meet the same moment of the learner
     note = f"of {repeats}, training at full speed"
     return [
@@ -185,15 +184,10 @@ def start_latency(trainer: Trainer, repeats: int) -> list[Row]:
 
 def measure(folder: Path, *, quick: bool) -> list[Row]:
     """Every figure of the service; `quick` takes about a fifth of the time, and of the trust."""
-    server = ServerProcess(folder)
-    server.start()
-    try:
-        with mltetris_client.connect(server.address) as trainer:
-            return [
-                against_bare_learn(trainer, 1 if quick else 5, 400_000 if quick else 2_000_000),
-                *against_unwatched(trainer, 2 if quick else 6, 3.0 if quick else 6.0),
-                *control_latency(trainer, 20 if quick else 200),
-                *start_latency(trainer, 2 if quick else 10),
-            ]
-    finally:
-        server.stop()
+    with ServerProcess(folder) as server, mltetris_client.connect(server.address) as trainer:
+        return [
+            against_bare_learn(trainer, 1 if quick else 5, 400_000 if quick else 2_000_000),
+            *against_unwatched(trainer, 2 if quick else 6, 3.0 if quick else 6.0),
+            *control_latency(trainer, 20 if quick else 200),
+            *start_latency(trainer, 2 if quick else 10),
+        ]

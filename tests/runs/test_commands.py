@@ -111,6 +111,18 @@ async def test_steering_a_running_run(small: SmallServer) -> None:
     )
 
 
+async def test_a_training_can_be_slowed_down(small: SmallServer) -> None:
+    run = await small.running()
+    request = trainer_pb2.SetSpeedRequest(run=run.id, max_training_rate=3_000)
+    slowed = (await small.trainer.SetSpeed(request)).run
+    assert slowed.control.max_training_rate == 3_000
+    assert slowed.control.placements_per_second == run.control.placements_per_second
+    request = trainer_pb2.SetSpeedRequest(run=run.id, max_training_rate=0)
+    assert (await small.trainer.SetSpeed(request)).run.control.max_training_rate == 0
+    code, text = await refusal(small.trainer.SetSpeed(trainer_pb2.SetSpeedRequest(run=run.id)))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "placements_per_second" in text
+
+
 async def test_updating_a_running_run(small: SmallServer) -> None:
     run = await small.running(training=run_pb2.TrainingSpec(budget={"max_placements": 10**9}))
     budget = run_pb2.Budget(target_mean_lines=500)
@@ -202,6 +214,10 @@ async def test_a_demo_trains_nothing(small: SmallServer) -> None:
         )
     )
     assert code == grpc.StatusCode.INVALID_ARGUMENT and "view" in text
+    code, text = await refusal(
+        small.trainer.SetSpeed(trainer_pb2.SetSpeedRequest(run=demo.id, max_training_rate=9))
+    )
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "max_training_rate" in text
     code, text = await refusal(small.trainer.UpdateRun(update_request(demo.id, "budget")))
     assert code == grpc.StatusCode.INVALID_ARGUMENT and "update_mask" in text
     boards = small.trainer.StreamBoard(trainer_pb2.StreamBoardRequest(run=demo.id))

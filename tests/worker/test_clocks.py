@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mltetris_api.v1.run_pb2 import MetricPoint
 from mltetris_api.worker.v1.worker_pb2 import AttachRequest
-from mltetris_server.worker.clocks import Pace, RunClock
+from mltetris_server.worker.clocks import Pace, RateLimit, RunClock
 from mltetris_server.worker.metrics import MetricLog
 
 
@@ -118,3 +118,29 @@ def test_metric_points_become_rarer(now: Hand) -> None:
     assert log.period == 0.5
     now.time += 3_600
     assert log.period == 1.0
+
+
+def test_a_limit_holds_work_back_until_its_time(now: Hand) -> None:
+    limit = RateLimit(now)
+    assert limit.due(1_000, 100) <= now.time
+    assert limit.due(1_050, 100) == pytest.approx(now.time + 0.5)
+    now.time += 0.5
+    assert limit.due(1_050, 100) == pytest.approx(now.time)
+    assert limit.due(1_100, 100) == pytest.approx(now.time + 0.5)
+
+
+def test_a_limit_may_change_or_go(now: Hand) -> None:
+    limit = RateLimit(now)
+    limit.due(0, 10)
+    assert limit.due(100, 10) == pytest.approx(now.time + 10)
+    assert limit.due(100, 0) <= now.time
+    assert limit.due(100, 1_000) <= now.time
+    assert limit.due(200, 1_000) == pytest.approx(now.time + 0.1)
+
+
+def test_a_limit_makes_up_for_little(now: Hand) -> None:
+    limit = RateLimit(now)
+    limit.due(0, 100)
+    now.time += 60
+    assert limit.due(0, 100) <= now.time
+    assert limit.due(100, 100) == pytest.approx(now.time + 0.9)

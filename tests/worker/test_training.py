@@ -170,6 +170,19 @@ def test_time_runs_out_and_pauses_do_not_count(serve: Serve, start_worker: Start
     assert points(server)[-1].elapsed.ToMilliseconds() >= 1_000
 
 
+def test_a_limited_training_learns_no_faster(serve: Serve, start_worker: StartWorker) -> None:
+    """The limit holds whatever the machine: only too many placements are a failure."""
+    rate, seconds = 4_000, 2
+    budget = Budget(max_duration=Duration(seconds=seconds))
+    server = serve(training=TrainingSpec(seed=2, budget=budget))
+    server.welcome.control.max_training_rate = rate
+    start_worker(server)
+    server.await_events("finished")
+    last = points(server)[-1]
+    assert 0 < last.placements <= rate * last.elapsed.ToMilliseconds() / 1_000 + 2_048
+    assert last.elapsed.ToMilliseconds() >= 1_000 * seconds
+
+
 @pytest.mark.parametrize(
     "shown",
     [

@@ -136,6 +136,10 @@ def train(
     placements_per_second: Annotated[
         float | None, _option("Pace of the watched game, 0.1..1000.", _SHOW, "8")
     ] = None,
+    max_training_rate: Annotated[
+        float | None,
+        _option("Placements a second to learn from at most.", _SHOW, "0: full speed"),
+    ] = None,
     server: ServerOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -193,6 +197,7 @@ def train(
         mode=mode,
         view=view,
         placements_per_second=placements_per_second,
+        max_training_rate=max_training_rate,
     )
     with session.connect() as trainer:
         run = trainer.start_run(spec, display_name=name, request_id=request_id)

@@ -48,11 +48,24 @@ async def stop(live: LiveRun, timeout_s: float) -> run_pb2.Run:
     return live.snapshot()
 
 
-async def set_speed(live: LiveRun, placements_per_second: float) -> run_pb2.Run:
-    """Sets the pace of the watched game; from the start, of a run that has not begun."""
-    return await _steer(
-        live, lambda control: setattr(control, "placements_per_second", placements_per_second)
-    )
+async def set_speed(live: LiveRun, request: trainer_pb2.SetSpeedRequest) -> run_pb2.Run:
+    """Sets the paces that are given; from the start, of a run that has not begun."""
+    watched = request.HasField("placements_per_second")
+    training = request.HasField("max_training_rate")
+    if not watched and not training:
+        raise InvalidArgument.field(
+            "placements_per_second", "give placements_per_second, max_training_rate or both"
+        )
+    if training and live.run.WhichOneof("spec") != "training":
+        raise InvalidArgument.field("max_training_rate", "a demo trains nothing")
+
+    def change(control: run_pb2.RunControl) -> None:
+        if watched:
+            control.placements_per_second = request.placements_per_second
+        if training:
+            control.max_training_rate = request.max_training_rate
+
+    return await _steer(live, change)
 
 
 async def set_mode(live: LiveRun, request: trainer_pb2.SetModeRequest) -> run_pb2.Run:

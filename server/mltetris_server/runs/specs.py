@@ -118,6 +118,7 @@ def make_run(
             training.checkpoint.kind = training.checkpoint.kind or run_pb2.CHECKPOINT_KIND_BEST
         control.mode, control.view = training.mode, training.view
         control.placements_per_second = training.placements_per_second
+        control.max_training_rate = training.max_training_rate
     else:
         run.kind = run_pb2.RUN_KIND_DEMO
         demo = run.demo

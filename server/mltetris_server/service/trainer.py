@@ -49,11 +49,9 @@ class TrainerServicer(SlotMethods):
     async def SetSpeed(
         self, request: trainer_pb2.SetSpeedRequest, context: Context
     ) -> trainer_pb2.SetSpeedResponse:
-        """Sets the pace of the watched game."""
+        """Sets the pace of the watched game, of the training, or of both."""
         run = await self._manager.command(
-            request.run,
-            "steered",
-            lambda live: control.set_speed(live, request.placements_per_second),
+            request.run, "steered", lambda live: control.set_speed(live, request)
         )
         return trainer_pb2.SetSpeedResponse(run=run)
 

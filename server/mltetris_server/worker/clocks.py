@@ -72,3 +72,42 @@ class Pace:
         due = self.due(per_second)
         # On the beat where the beat was kept, so that being late by a little does not add up.
         self._last = due if now - due < 1.0 / per_second else now
+
+
+class RateLimit:
+    """When work that is counted may go on, so that it stays below a rate.
+
+    A new rate counts from the moment it is first asked about; time that was not used (a pause,
+    work slower than allowed) is not made up for.
+
+    Args:
+        now: the monotonic clock, in seconds.
+    """
+
+    _CREDIT = 0.1
+    """Seconds of unused time that may be made up for: batches do not come like a clock."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._rate = 0.0
+        self._since = 0.0
+        self._count = 0
+
+    def due(self, count: int, per_second: float) -> float:
+        """The time on the monotonic clock at which work counted up to `count` may go on.
+
+        Args:
+            count: what has been done; grows.
+            per_second: the rate; 0: no limit.
+        """
+        now = self._now()
+        if per_second <= 0:
+            self._rate = 0.0
+            return now
+        if per_second != self._rate:
+            self._rate, self._since, self._count = per_second, now, count
+        due = self._since + (count - self._count) / per_second
+        if due < now - self._CREDIT:
+            self._since, self._count = now - self._CREDIT, count
+            due = self._since
+        return due

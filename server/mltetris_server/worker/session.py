@@ -9,7 +9,7 @@ from mltetris_api.worker.v1.worker_pb2 import AttachRequest, Episodes, Notice, U
 
 from mltetris_server.learning.metrics import FinishedEpisode
 from mltetris_server.worker.budget import BudgetMeter
-from mltetris_server.worker.clocks import Pace, RunClock
+from mltetris_server.worker.clocks import Pace, RateLimit, RunClock
 from mltetris_server.worker.examiner import SLICE_SECONDS, Examiner
 from mltetris_server.worker.keeping import Keeper
 from mltetris_server.worker.learner import Examination, Learner
@@ -18,7 +18,7 @@ from mltetris_server.worker.mailbox import Mailbox
 from mltetris_server.worker.metrics import MetricLog, duration, timestamp
 from mltetris_server.worker.saving import Saver
 from mltetris_server.worker.screen import Screen
-from mltetris_server.worker.specs import TrainingPlan, enough_lines
+from mltetris_server.worker.specs import EVALUATION_LEAST_MAX_LINES, TrainingPlan, enough_lines
 from mltetris_server.worker.steering import Steering
 from mltetris_server.worker.transfer import put_checkpoint
 from mltetris_server.worker.watching import Watching
@@ -27,6 +27,8 @@ LAST_EXAMINATION_SECONDS = 5.0
 """How long an evaluation of what the end of a budget leaves may take."""
 _FIRST_EXAMINATION = 0.25
 """Part of the period after which the first evaluation comes: who stops early has a `best` too."""
+_LONGER = 4
+"""Times as long as before the games of an evaluation may last when some were cut off."""
 
 
 class Session:
@@ -74,11 +76,13 @@ class Session:
         self._metrics = MetricLog(link, clock)
         self._budget = BudgetMeter(plan.spec.budget, clock, learner.placements)
         self._max_lines = plan.spec.evaluation.max_lines
+        self._cut_off = EVALUATION_LEAST_MAX_LINES
         period = plan.spec.evaluation.period.ToNanoseconds() / 1e9
         self._examiner: Examiner[Examination] = Examiner(
             self._begin_examination, clock, period, first=_FIRST_EXAMINATION * period
         )
         self._training_pace = Pace()
+        self._limit = RateLimit()
         self._paced_at = learner.placements
         self._measured = -1
         self._most_lines = 0
@@ -95,9 +99,7 @@ class Session:
         self._learner.step_by_step(self._paced)
         # Only placements are paced: between two of them the learner has other things to do too.
         made, self._paced_at = self._learner.placements != self._paced_at, self._learner.placements
-        while made and self._paced and not self._ended:
-            if self._training_pace.beats(self._steering.placements_per_second):
-                break
+        while made and not self._ended and not self._may_go_on():
             # A training at a pace people can follow: what else there is to do is done meanwhile.
             self._rest()
             self._attend()
@@ -131,6 +133,18 @@ class Session:
         """Whether the training itself is to go at the watched pace."""
         return self._steering.visual and self._steering.shows_training
 
+    def _may_go_on(self) -> bool:
+        """Whether neither pace holds the training back; if so, it counts as going on."""
+        if self._limit_due > time.monotonic():
+            return False
+        if not self._paced:
+            return True
+        return bool(self._training_pace.beats(self._steering.placements_per_second))
+
+    @property
+    def _limit_due(self) -> float:
+        return self._limit.due(self._learner.placements, self._steering.max_training_rate)
+
     def _attend(self) -> None:
         """Listens, shows, examines, keeps and measures, as far as each is due."""
         self._steering.check()
@@ -160,10 +174,10 @@ class Session:
     def _rest(self) -> None:
         """Waits until something is due or somebody says something."""
         now = time.monotonic()
-        until = min(
-            self._training_pace.due(self._steering.placements_per_second),
-            now + max(0.0, self._metrics.remaining),
-        )
+        until = self._limit_due
+        if self._paced:
+            until = max(until, self._training_pace.due(self._steering.placements_per_second))
+        until = min(until, now + max(0.0, self._metrics.remaining))
         if self._examiner.busy:
             until = min(until, now + SLICE_SECONDS)
         frame = self._screen.due
@@ -173,7 +187,7 @@ class Session:
 
     def _begin_examination(self) -> Examination:
         self._keeper.examination_begins()
-        return self._learner.examine(self._max_lines)
+        return self._learner.examine(min(self._max_lines, self._cut_off))
 
     def _examine(self, *, patient: bool) -> Evaluation | None:
         """Plays a slice of the evaluation that is going on; returns it when that was the last."""
@@ -181,6 +195,8 @@ class Session:
         if done is None:
             return None
         evaluation = done.result()
+        if evaluation.cut_off_games:
+            self._cut_off = _LONGER * evaluation.max_lines
         self._budget.examined(evaluation)
         self._most_lines = max(self._most_lines, evaluation.best_lines)
         self._keeper.examination_ended(evaluation)

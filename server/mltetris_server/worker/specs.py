@@ -128,6 +128,7 @@ def plan_training(
         spec.checkpoint_period.CopyFrom(duration(CHECKPOINT_PERIOD))
     spec.mode, spec.view = control.mode, control.view
     spec.placements_per_second = control.placements_per_second
+    spec.max_training_rate = control.max_training_rate
     return TrainingPlan(spec, config, features, td, continues=model is not None)
 
 

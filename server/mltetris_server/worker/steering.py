@@ -102,6 +102,11 @@ class Steering:
         return self._control.placements_per_second
 
     @property
+    def max_training_rate(self) -> float:
+        """Placements a second a training learns from at most; 0: no limit."""
+        return self._control.max_training_rate
+
+    @property
     def max_fps(self) -> float:
         """Frames a second wanted at most; 0: nobody is watching."""
         return self._watch.max_fps
@@ -201,6 +206,9 @@ class Steering:
             self.changes.append(
                 f"placements_per_second {before.placements_per_second:g} -> {pace:g}"
             )
+        rate, limit = before.max_training_rate, control.max_training_rate
+        if not math.isclose(rate, limit):
+            self.changes.append(f"max_training_rate {_rate(rate)} -> {_rate(limit)}")
         self._control.CopyFrom(control)
 
     def _report(
@@ -213,6 +221,11 @@ class Steering:
         state = WorkerState.WORKER_STATE_PAUSED if self.paused else WorkerState.WORKER_STATE_RUNNING
         report = StateReport(state=state, command=command, training=training, demo=demo)
         self._link.send(AttachRequest(state=report))
+
+
+def _rate(per_second: float) -> str:
+    """A limit as people read it."""
+    return f"{per_second:g}" if per_second else "full speed"
 
 
 def _short(name: str) -> str:
