@@ -14,6 +14,11 @@ from rich.text import Text
 from mltetris_cli.jsonify import seconds
 from mltetris_cli.live import figures, words
 
+# Of a spec: what a run's goal and control say better.
+_SHOWN_OTHERWISE = frozenset(
+    {"budget", "mode", "view", "placements_per_second", "max_training_rate"}
+)
+
 
 def one_line(run: Run) -> str:
     """Id, state and how it is shown."""
@@ -23,6 +28,8 @@ def one_line(run: Run) -> str:
         parts.append(f"({reason})")
     if not is_final(run):
         parts.append(words.view_word(run.control))
+        if run.control.max_training_rate:
+            parts.append(words.rate_word(run.control))
     return "  ".join(parts)
 
 
@@ -83,7 +90,10 @@ def details(run: Run) -> RenderableType:
     for label, value in _figures(run):
         grid.add_row(label, value)
     if not is_final(run):
-        grid.add_row("shown", words.view_word(run.control))
+        shown = words.view_word(run.control)
+        if run.control.max_training_rate:
+            shown += f", {words.rate_word(run.control)}"
+        grid.add_row("shown", shown)
     for label, value in _spec(run):
         grid.add_row(label, value)
     for info in run.checkpoints:
@@ -158,7 +168,7 @@ def _spec(run: Run) -> list[tuple[str, str]]:
         return []
     rows: list[tuple[str, str]] = []
     for name, value in to_json(getattr(run, which)).items():
-        if name in {"budget", "mode", "view"} or value in (None, [], {}):
+        if name in _SHOWN_OTHERWISE or value in (None, [], {}):
             continue
         if isinstance(value, dict):
             parts = (f"{key} {part}" for key, part in value.items() if part is not None)

@@ -78,9 +78,7 @@ def run_up(session: Session, wishes: Wishes) -> None:
             max_seconds=wishes.max_seconds,
             seed=wishes.seed,
             evaluation_games=20,
-            mode="visual" if staged else None,
-            view="training" if staged else None,
-            placements_per_second=ramp.STEPS[0][0] if staged else None,
+            max_training_rate=ramp.STEPS[0][0] if staged else None,
         )
         if wishes.viewer:
             stack.enter_context(window_beside(server.address, run.id))

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         (pause, "pause", "Hold a run."),
         (resume, "resume", "Let a held run go on."),
         (stop, "stop", "End a run; its model is kept."),
-        (speed, "speed", "Set the pace of the watched game."),
+        (speed, "speed", "Set the pace of the watched game, or of the training."),
         (mode, "mode", "Set how and which game is watched."),
         (change, "set", "Change learning rate, exploration, budget or name of a live run."),
     ):
@@ -83,11 +83,20 @@ def stop(
 def speed(
     context: typer.Context,
     words: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="[RUN] PACE", help="Placements a second, 0.1..1000; before it, a run."
+            metavar="[RUN] [PACE]",
+            help="Placements a second of the watched game, 0.1..1000; before it, a run.",
         ),
-    ],
+    ] = None,
+    training: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Placements a second to learn from at most; 0: full speed.",
+            show_default=False,
+        ),
+    ] = None,
     server: ServerOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -95,22 +104,44 @@ def speed(
     Examples:
       mltetris speed 30                  the newest live run
       mltetris speed train-7k 0.5
+      mltetris speed --training 500      slow enough to watch it learn
+      mltetris speed --training 0        full speed again
 
-    Sets the pace of the watched game, in placements a second. It counts in
-    visual mode.
+    Sets the pace of the watched game, which counts in visual mode, the rate of
+    the training, or both.
     """
-    if len(words) > 2:
+    given = list(words or ())
+    pace: float | None = None
+    if given and (training is None or _is_number(given[-1])):
+        text = given.pop()
+        if not _is_number(text):
+            raise CliError(
+                f"{text!r} is not a number of placements a second",
+                "Write `mltetris speed [RUN] PACE`, for example `mltetris speed 30`.",
+                ExitCode.USAGE,
+            )
+        pace = float(text)
+    if len(given) > 1:
         raise CliError("too many words", "Write `mltetris speed [RUN] PACE`.", ExitCode.USAGE)
-    try:
-        pace = float(words[-1])
-    except ValueError:
+    if pace is None and training is None:
         raise CliError(
-            f"{words[-1]!r} is not a number of placements a second",
-            "Write `mltetris speed [RUN] PACE`, for example `mltetris speed 30`.",
-            ExitCode.USAGE,
-        ) from None
-    run = words[0] if len(words) == 2 else None
-    _steer(context, run, server, output, lambda trainer, found: trainer.set_speed(found.id, pace))
+            "no pace is given", "Write `mltetris speed 30`, or say --training.", ExitCode.USAGE
+        )
+    _steer(
+        context,
+        given[0] if given else None,
+        server,
+        output,
+        lambda trainer, found: trainer.set_speed(found.id, pace, max_training_rate=training),
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def mode(

@@ -49,8 +49,8 @@ def up(
         bool,
         typer.Option(
             "--show/--no-show",
-            help="On a terminal: begin slowly, to show its first moves, and let it play at the "
-            "end.",
+            help="On a terminal: learn slowly at first, so that one can watch, and let the "
+            "model play at the end.",
         ),
     ] = True,
     output: OutputOption = None,

@@ -13,11 +13,13 @@ from mltetris_cli.live.follower import Follower
 from mltetris_cli.live.keys import Keyboard
 from mltetris_cli.live.ramp import Ramp
 from mltetris_cli.live.show import Ending, Interrupts
-from mltetris_cli.live.steering import KEYS, Steering
+from mltetris_cli.live.steering import DEMO_KEYS, KEYS, Steering
 from mltetris_cli.live.view import LiveView
 
 FRAMES_PER_SECOND = 12.0
 _MESSAGE_S = 4.0
+# Keys that set the rate of the training: with one of them the slow start is over.
+_RATE_KEYS = frozenset("f<>,.")
 
 
 class LiveShow:
@@ -93,7 +95,7 @@ class LiveShow:
         if key.lower() == "q":
             self._left = self._left or Ending.LEFT
             return
-        if self._ramp is not None:
+        if self._ramp is not None and key.lower() in _RATE_KEYS:
             self._ramp.end()
         self._steering.key(key)
 
@@ -124,5 +126,6 @@ class LiveShow:
 
     def _keys(self) -> str:
         if self._keyboard.available:
-            return KEYS.format(quit="stop" if self._stop_on_leaving else "leave")
+            keys = DEMO_KEYS if self._follower.run.HasField("demo") else KEYS
+            return keys.format(quit="stop" if self._stop_on_leaving else "leave")
         return "Ctrl-C stops" if self._stop_on_leaving else "Ctrl-C leaves"

@@ -1,22 +1,23 @@
-"""A slow start: an agent learns so fast that nobody would see its first moves."""
+"""A slow start: an agent learns so fast that nobody would see it get better."""
 
 from __future__ import annotations
 
 from mltetris_api.v1 import run_pb2
 
+from mltetris_cli.live import figures
 from mltetris_cli.live.follower import Follower
 from mltetris_cli.live.steering import Steering
 
-# Placements a second of the watched board, and for how many seconds. After the last step the
-# training goes on at full speed.
-STEPS: tuple[tuple[float, float], ...] = ((10.0, 5.0), (30.0, 4.0), (100.0, 4.0))
+# Placements a second to learn from, and for how many seconds. After the last step the training
+# goes on at full speed. An agent plays well after about 5,000 placements, so that most of the
+# steps show something new.
+STEPS: tuple[tuple[float, float], ...] = ((200.0, 6.0), (500.0, 6.0), (1000.0, 6.0))
 
 
 class Ramp:
-    """Shows the training itself, faster and faster, then lets it go.
+    """Lets a training learn faster and faster, then lets it go.
 
-    The run must have been started with the first step's pace, in visual mode and training view.
-    Any key of the viewer ends it early.
+    The run must have been started with the first step's rate.
     """
 
     def __init__(self, steering: Steering, follower: Follower) -> None:
@@ -31,9 +32,8 @@ class Ramp:
         """What the viewer should know; empty when it is over."""
         if self._ended or self._step < 0:
             return ""
-        pace = STEPS[self._step][0]
-        first = "its first moves, slowly" if self._step == 0 else "faster"
-        return f"{first}: {pace:.0f} placements/s on each board · any key: full speed"
+        rate = figures.short(STEPS[self._step][0])
+        return f"slowly at first: it learns from {rate} placements/s · f full speed"
 
     def step(self, now: float) -> None:
         """Goes on to the next step when the present one is over."""
@@ -44,14 +44,13 @@ class Ramp:
         elif now >= self._until:
             self._step += 1
             if self._step == len(STEPS):
-                self.end()
+                self._ended = True
+                self._steering.set_training_rate(0.0)
                 return
-            pace, seconds = STEPS[self._step]
+            rate, seconds = STEPS[self._step]
             self._until = now + seconds
-            self._steering.set_pace(pace)
+            self._steering.set_training_rate(rate)
 
     def end(self) -> None:
-        """From now on at full speed, with the policy's own game to watch."""
-        if not self._ended:
-            self._ended = True
-            self._steering.full_speed()
+        """Leaves the rate to the viewer."""
+        self._ended = True

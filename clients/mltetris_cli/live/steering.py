@@ -21,8 +21,10 @@ from mltetris_cli.live import figures, words
 from mltetris_cli.live.follower import Follower
 
 SPEEDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 250.0, 500.0, 1000.0)
-SHOWCASE_SPEED = 8.0
-KEYS = "space pause · +/- speed · m mode · v view · s save · q {quit}"
+# Placements a second a training may learn from; 0: as many as it can.
+TRAINING_RATES = (200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 0.0)
+KEYS = "space pause · +/- game · </> training · m mode · v view · s save · q {quit}"
+DEMO_KEYS = "space pause · +/- speed · m mode · q {quit}"
 _MOST_SAVES = 1_000
 
 
@@ -31,6 +33,14 @@ def next_speed(now: float, *, faster: bool) -> float:
     if faster:
         return next((speed for speed in SPEEDS if speed > now * 1.001), SPEEDS[-1])
     return next((speed for speed in reversed(SPEEDS) if speed < now * 0.999), SPEEDS[0])
+
+
+def next_rate(now: float, *, faster: bool) -> float:
+    """The neighbouring step of `TRAINING_RATES`, whose last one is full speed."""
+    rates = TRAINING_RATES[:-1]
+    if faster:
+        return next((rate for rate in rates if now and rate > now * 1.001), 0.0)
+    return next((rate for rate in reversed(rates) if not now or rate < now * 0.999), rates[0])
 
 
 class Steering:
@@ -54,6 +64,11 @@ class Steering:
             "+": lambda: self._change_speed(faster=True),
             "=": lambda: self._change_speed(faster=True),
             "-": lambda: self._change_speed(faster=False),
+            ">": lambda: self._change_rate(faster=True),
+            "<": lambda: self._change_rate(faster=False),
+            ".": lambda: self._change_rate(faster=True),
+            ",": lambda: self._change_rate(faster=False),
+            "f": lambda: self._set_rate(0.0),
             "m": self._change_mode,
             "v": self._change_view,
             "s": self._save,
@@ -66,13 +81,9 @@ class Steering:
             return
         self._submit(action)
 
-    def set_pace(self, pace: float) -> None:
-        """Paces the watched game."""
-        self._submit(lambda: self._set_pace(pace))
-
-    def full_speed(self) -> None:
-        """Shows the policy's own game at a pleasant pace, with training at full speed behind it."""
-        self._submit(self._full_speed)
+    def set_training_rate(self, rate: float) -> None:
+        """Lets the training learn from at most ``rate`` placements a second; 0: full speed."""
+        self._submit(lambda: self._set_rate(rate))
 
     def stop(self) -> None:
         """Stops the run, keeping its model. Only the first call does it."""
@@ -111,15 +122,14 @@ class Steering:
             run = self._took(self._trainer.set_mode(run.id, mode="visual"))
         return f"watched at {figures.short(run.control.placements_per_second)} placements/s"
 
-    def _set_pace(self, pace: float) -> str:
-        self._took(self._trainer.set_speed(self._follower.run.id, pace))
-        return ""
+    def _change_rate(self, *, faster: bool) -> str:
+        return self._set_rate(
+            next_rate(self._follower.run.control.max_training_rate, faster=faster)
+        )
 
-    def _full_speed(self) -> str:
-        run = self._follower.run.id
-        self._took(self._trainer.set_mode(run, mode="visual", view="showcase"))
-        self._took(self._trainer.set_speed(run, SHOWCASE_SPEED))
-        return "full speed; what you see is its best game now"
+    def _set_rate(self, rate: float) -> str:
+        run = self._trainer.set_speed(self._follower.run.id, max_training_rate=rate)
+        return words.rate_word(self._took(run).control)
 
     def _change_mode(self) -> str:
         run = self._follower.run

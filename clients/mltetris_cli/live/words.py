@@ -71,6 +71,13 @@ def view_word(control: RunControl) -> str:
     return f"{view} at {figures.short(control.placements_per_second)}/s"
 
 
+def rate_word(control: RunControl) -> str:
+    """How fast the training may be, e.g. ``training at most 500/s``."""
+    if control.max_training_rate:
+        return f"training at most {figures.short(control.max_training_rate)}/s"
+    return "training at full speed"
+
+
 def error_words(run: Run) -> str:
     """What went wrong with a FAILED run, in one line."""
     words = run.error.message or reason_word(run) or "it failed without saying why"
