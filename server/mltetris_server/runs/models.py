@@ -66,17 +66,18 @@ class Models:
         return await self.disk(self.runs.read, request.checkpoint.run, request.checkpoint.kind)
 
     async def write(
-        self, run: str, header: worker_pb2.CheckpointHeader, files: Mapping[str, bytes]
+        self, run: run_pb2.Run, header: worker_pb2.CheckpointHeader, files: Mapping[str, bytes]
     ) -> run_pb2.CheckpointInfo:
         """Stores a checkpoint of `run`, whole or not at all."""
         return await self.disk(
             self.runs.write,
-            run,
+            run.id,
             header.kind,
             model=header.model_json,
             files=files,
             placements=header.placements,
             evaluation=header.evaluation if header.HasField("evaluation") else None,
+            command=run.command,
         )
 
     async def save_slot(self, request: trainer_pb2.SaveSlotRequest) -> slot_pb2.Slot:

@@ -12,6 +12,7 @@ from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server.runs import states
 from mltetris_server.runs.commands import Commands
+from mltetris_server.runs.recipe import with_seed
 from mltetris_server.storage.history import WorkerEvent
 
 _FINISHED_AS = {
@@ -132,6 +133,7 @@ def _report(
     kind = run.WhichOneof("spec")
     if kind == "training" and report.HasField("training"):
         run.training.CopyFrom(report.training)
+        run.command = with_seed(run.command, report.training.seed)
     elif kind == "demo" and report.HasField("demo"):
         run.demo.CopyFrom(report.demo)
     state = _WORKER_STATES.get(report.state)

@@ -15,6 +15,7 @@ from typing import Final
 from mltetris_api.v1 import run_pb2, trainer_pb2
 
 from mltetris_server.errors import InvalidArgument, NotSupported
+from mltetris_server.runs.recipe import command_of
 
 DEFAULT_WIDTH: Final = 10
 DEFAULT_HEIGHT: Final = 20
@@ -119,6 +120,7 @@ def make_run(
         control.mode, control.view = training.mode, training.view
         control.placements_per_second = training.placements_per_second
         control.max_training_rate = training.max_training_rate
+        run.command = command_of(request.training)
     else:
         run.kind = run_pb2.RUN_KIND_DEMO
         demo = run.demo

@@ -68,7 +68,7 @@ class WorkerServicer:
             raise InvalidArgument.field("header.files", f"more than {_MOST_BYTES} bytes together")
         files = await _files(header, requests)
         live.heard()
-        info = await self._models.write(live.id, header, files)
+        info = await self._models.write(live.run, header, files)
         await live.checkpoint_stored(info)
         return worker_pb2.PutCheckpointResponse(checkpoint=info)
 

@@ -1253,6 +1253,7 @@ class Run(_message.Message):
     QUEUE_POSITION_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     LOG_TAIL_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Server-chosen id, e.g. "train-7k2m9q"."""
     display_name: _builtins.str
@@ -1269,6 +1270,10 @@ class Run(_message.Message):
     """Grows with every change of this message."""
     log_tail: _builtins.str
     """The end of the worker's log; set only when FAILED."""
+    command: _builtins.str
+    """The command that asks for the same training again, its seed included once
+    the run has started. Empty for other kinds of run.
+    """
     @_builtins.property
     def error(self) -> _status_pb2.Status:
         """What went wrong; set only when FAILED."""
@@ -1345,10 +1350,11 @@ class Run(_message.Message):
         queue_position: _builtins.int = ...,
         revision: _builtins.int = ...,
         log_tail: _builtins.str = ...,
+        command: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "control", b"control", "create_time", b"create_time", "demo", b"demo", "end_time", b"end_time", "error", b"error", "last_evaluation", b"last_evaluation", "metrics", b"metrics", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "checkpoints", b"checkpoints", "control", b"control", "create_time", b"create_time", "demo", b"demo", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "id", b"id", "kind", b"kind", "last_evaluation", b"last_evaluation", "log_tail", b"log_tail", "metrics", b"metrics", "queue_position", b"queue_position", "reason", b"reason", "revision", b"revision", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "state", b"state", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "checkpoints", b"checkpoints", "command", b"command", "control", b"control", "create_time", b"create_time", "demo", b"demo", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "id", b"id", "kind", b"kind", "last_evaluation", b"last_evaluation", "log_tail", b"log_tail", "metrics", b"metrics", "queue_position", b"queue_position", "reason", b"reason", "revision", b"revision", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "state", b"state", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["training", "demo", "benchmark", "simulation"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
