@@ -19,6 +19,7 @@ class Action(enum.Enum):
     FASTER = "faster"
     MODE = "mode"
     VIEW = "view"
+    TRAINING_RATE = "rate"
     NEXT_RUN = "next"
     PREVIOUS_RUN = "previous"
     SNAPSHOT = "snapshot"
@@ -26,7 +27,16 @@ class Action(enum.Enum):
     QUIT = "quit"
 
 
-STEERING = frozenset({Action.PAUSE, Action.SLOWER, Action.FASTER, Action.MODE, Action.VIEW})
+STEERING = frozenset(
+    {
+        Action.PAUSE,
+        Action.SLOWER,
+        Action.FASTER,
+        Action.MODE,
+        Action.VIEW,
+        Action.TRAINING_RATE,
+    }
+)
 
 
 def refusal(model: ViewerModel, action: Action) -> str | None:
@@ -47,8 +57,11 @@ def refusal(model: ViewerModel, action: Action) -> str | None:
     headless = run.control.mode == run_pb2.RUN_MODE_HEADLESS
     if action in (Action.SLOWER, Action.FASTER) and headless:
         return "Headless runs at full speed: M changes to visual"
-    if action is Action.VIEW and run.kind != run_pb2.RUN_KIND_TRAINING:
+    training = run.kind == run_pb2.RUN_KIND_TRAINING
+    if action is Action.VIEW and not training:
         return "A demo has only the one view"
+    if action is Action.TRAINING_RATE and not training:
+        return "A demo learns nothing"
     return None
 
 
@@ -57,27 +70,25 @@ def command(model: ViewerModel, action: Action) -> commands.Command | None:
     run = model.run
     if run is None or refusal(model, action) is not None:
         return None
+    wishes = model.wishes
     match action:
         case Action.PAUSE:
-            if model.pending(commands.Pause, commands.Resume):
-                return None
-            paused = run.state == run_pb2.RUN_STATE_PAUSED
-            return commands.Resume(run.id) if paused else commands.Pause(run.id)
+            return commands.Resume(run.id) if wishes.paused(run) else commands.Pause(run.id)
         case Action.SLOWER | Action.FASTER:
-            pace = commands.next_pace(model.pace(), 1 if action is Action.FASTER else -1)
-            return None if pace == model.pace() else commands.SetSpeed(run.id, pace)
+            pace = wishes.pace(run)
+            wanted = commands.next_pace(pace, 1 if action is Action.FASTER else -1)
+            return commands.SetSpeed(run.id, wanted) if wanted != pace else None
         case Action.MODE:
-            if model.pending(commands.SetMode):
-                return None
-            headless = run.control.mode == run_pb2.RUN_MODE_HEADLESS
+            headless = wishes.mode(run) == run_pb2.RUN_MODE_HEADLESS
             mode = run_pb2.RUN_MODE_VISUAL if headless else run_pb2.RUN_MODE_HEADLESS
             return commands.SetMode(run.id, mode)
         case Action.VIEW:
-            if model.pending(commands.SetView):
-                return None
-            training = run.control.view == run_pb2.RUN_VIEW_TRAINING
+            training = wishes.view(run) == run_pb2.RUN_VIEW_TRAINING
             view = run_pb2.RUN_VIEW_SHOWCASE if training else run_pb2.RUN_VIEW_TRAINING
             return commands.SetView(run.id, view)
+        case Action.TRAINING_RATE:
+            rate = commands.next_training_rate(wishes.training_rate(run))
+            return commands.SetTrainingRate(run.id, rate)
     return None
 
 

@@ -8,7 +8,7 @@ from mltetris_api.v1 import run_pb2
 
 from mltetris_viewer.actions import Action, refusal
 from mltetris_viewer.layout import Box, Layout
-from mltetris_viewer.model import commands, words
+from mltetris_viewer.model import words
 from mltetris_viewer.model.viewer import ViewerModel
 
 
@@ -69,7 +69,8 @@ _LEFT: tuple[tuple[Action | None, float, str], ...] = (
     (None, 84, ""),
     (Action.FASTER, 66, "+"),
     (Action.MODE, 146, "M"),
-    (Action.VIEW, 158, "V"),
+    (Action.VIEW, 150, "V"),
+    (Action.TRAINING_RATE, 118, "L"),
 )
 _RIGHT: tuple[tuple[Action, float, str], ...] = (
     (Action.PREVIOUS_RUN, 66, "P"),
@@ -115,28 +116,34 @@ def _pace(model: ViewerModel) -> str:
         return "–"
     if run.control.mode == run_pb2.RUN_MODE_HEADLESS:
         return "full"
-    return words.pace(model.pace())
+    return words.pace(model.wishes.pace(run))
 
 
 def _face(action: Action, model: ViewerModel) -> tuple[str, str]:
     """A button's picture and words."""
     run = model.run
-    control = run.control if run is not None else run_pb2.RunControl()
+    if run is None:
+        run = run_pb2.Run()
+    control = run.control
     match action:
         case Action.PAUSE:
-            return _pause_face(model)
+            return _pause_face(model, run)
         case Action.MODE:
             return "mode", words.mode(control.mode)
         case Action.VIEW:
             return "view", words.view(control.view)
+        case Action.TRAINING_RATE:
+            rate = model.wishes.training_rate(run)
+            return "rate", f"{words.compact(rate)}/s" if rate else "Full"
         case _:
             return action.value, ""
 
 
-def _pause_face(model: ViewerModel) -> tuple[str, str]:
-    if model.pending(commands.Pause):
+def _pause_face(model: ViewerModel, run: run_pb2.Run) -> tuple[str, str]:
+    paused = run.state == run_pb2.RUN_STATE_PAUSED
+    to_be_paused = model.wishes.paused(run)
+    if to_be_paused and not paused:
         return "pause", "Pausing"
-    if model.pending(commands.Resume):
+    if paused and not to_be_paused:
         return "play", "Resuming"
-    paused = model.run is not None and model.run.state == run_pb2.RUN_STATE_PAUSED
     return ("play", "Resume") if paused else ("pause", "Pause")

@@ -35,6 +35,7 @@ _KEYS: dict[int, Action] = {
     pygame.K_UP: Action.FASTER,
     pygame.K_m: Action.MODE,
     pygame.K_v: Action.VIEW,
+    pygame.K_l: Action.TRAINING_RATE,
     pygame.K_n: Action.NEXT_RUN,
     pygame.K_TAB: Action.NEXT_RUN,
     pygame.K_p: Action.PREVIOUS_RUN,

@@ -177,10 +177,26 @@ def test_pause_asks_for_the_other_state() -> None:
     assert command(held, Action.PAUSE) == commands.Resume("train-aaaaaa")
 
 
-def test_pausing_twice_sends_one_command() -> None:
+def test_pressing_twice_is_pausing_and_going_on_however_fast() -> None:
     model = connected(run())
+    orders = [steer(model, Action.PAUSE, 0.0) for _ in range(2)]
+    assert [type(order[1]) for order in orders if order is not None] == [
+        commands.Pause,
+        commands.Resume,
+    ]
+    # The stream of changes may be faster than the answer to the command.
+    model = connected(run())
+    steer(model, Action.PAUSE, 0.0)
+    paused = run(state=run_pb2.RUN_STATE_PAUSED, revision=2)
+    model.apply(events.RunSeen(paused), 0.0)
+    assert command(model, Action.PAUSE) == commands.Resume("train-aaaaaa")
+
+
+def test_what_was_asked_of_one_run_is_not_expected_of_another() -> None:
+    model = connected(run("train-a", created=1), run("train-b", created=2))
     assert steer(model, Action.PAUSE, 0.0) is not None
-    assert steer(model, Action.PAUSE, 0.0) is None
+    model.step_run(1, 0.0)
+    assert command(model, Action.PAUSE) == commands.Pause("train-a")
 
 
 def test_pressing_faster_twice_goes_two_steps_before_the_first_is_answered() -> None:
@@ -188,11 +204,11 @@ def test_pressing_faster_twice_goes_two_steps_before_the_first_is_answered() -> 
     sent = [steer(model, Action.FASTER, 0.0) for _ in range(2)]
     paces = [order[1].placements_per_second for order in sent if order is not None]  # type: ignore[union-attr]
     assert paces == [15.0, 30.0]
-    assert model.pace() == 30.0
+    assert model.wishes.pace(run()) == 30.0
     for order in sent:
         assert order is not None
         model.apply(events.CommandFailed(order[0], "refused"), 0.0)
-    assert model.pace() == 8.0, "what was refused is not shown"
+    assert model.wishes.pace(run()) == 8.0, "what was refused is not shown"
 
 
 @pytest.mark.parametrize(("pace", "step", "then"), [(8, 1, 15), (8, -1, 4), (7, 1, 8), (7, -1, 4),
@@ -201,9 +217,21 @@ def test_paces(pace: float, step: int, then: float) -> None:
     assert commands.next_pace(pace, step) == then
 
 
+def test_how_fast_it_learns_goes_round() -> None:
+    model = connected(run())
+    rates = []
+    for _ in range(6):
+        order = steer(model, Action.TRAINING_RATE, 0.0)
+        assert order is not None and isinstance(order[1], commands.SetTrainingRate)
+        rates.append(order[1].placements_per_second)
+    assert rates == [1_000, 5_000, 20_000, 100_000, 0, 1_000]
+    assert commands.next_training_rate(7_000) == 20_000
+
+
 @pytest.mark.parametrize(
     ("run_", "action", "why"),
     [
+        (run(demo=True), Action.TRAINING_RATE, "learns nothing"),
         (run(state=run_pb2.RUN_STATE_STOPPED), Action.PAUSE, "ended"),
         (run(state=run_pb2.RUN_STATE_QUEUED), Action.MODE, "queued"),
         (run(mode=run_pb2.RUN_MODE_HEADLESS), Action.FASTER, "full speed"),

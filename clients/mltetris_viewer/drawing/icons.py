@@ -83,6 +83,10 @@ def _view(pen: _Pen) -> None:
     pen.ring(8, 8, 2.3)
 
 
+def _rate(pen: _Pen) -> None:
+    pen.area((9.6, 1), (3.2, 9), (7.4, 9), (6.2, 15), (12.8, 6.8), (8.4, 6.8))
+
+
 def _previous(pen: _Pen) -> None:
     pen.line((10, 3), (5, 8), (10, 13))
 
@@ -116,6 +120,7 @@ _ICONS: dict[str, Callable[[_Pen], None]] = {
     "faster": _faster,
     "mode": _mode,
     "view": _view,
+    "rate": _rate,
     "previous": _previous,
     "next": _next,
     "snapshot": _snapshot,

@@ -18,6 +18,7 @@ _HELP: tuple[tuple[str, str], ...] = (
     ("−  +", "slower and faster"),
     ("M", "mode: visual (paced for the eye) or headless (full speed)"),
     ("V", "view: showcase (the policy as it is) or training (board 0, exploring)"),
+    ("L", "how fast it learns: 1k, 5k, 20k, 100k placements a second, or full speed"),
     ("N  P", "next and previous run; Tab also changes the run"),
     ("S", "save a snapshot of this window as PNG"),
     ("F11", "full screen"),

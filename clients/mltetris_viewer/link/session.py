@@ -122,6 +122,8 @@ class Session:
                 return trainer.resume_run(run)
             case commands.SetSpeed(run, pace):
                 return trainer.set_speed(run, pace)
+            case commands.SetTrainingRate(run, rate):
+                return trainer.set_speed(run, max_training_rate=rate)
             case commands.SetMode(run, mode):
                 headless = mode == run_pb2.RUN_MODE_HEADLESS
                 return trainer.set_mode(run, mode="headless" if headless else "visual")

@@ -50,10 +50,33 @@ class SetView:
     view: run_pb2.RunView.ValueType
 
 
-Command = Pause | Resume | SetSpeed | SetMode | SetView
+@dataclass(frozen=True)
+class SetTrainingRate:
+    """Set how fast a training may learn.
+
+    Attributes:
+        run: the run's id.
+        placements_per_second: over all its boards; 0: full speed.
+    """
+
+    run: str
+    placements_per_second: float
+
+
+Command = Pause | Resume | SetSpeed | SetMode | SetView | SetTrainingRate
 
 #: The paces that slower and faster step through, in placements a second.
 PACES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 250.0, 500.0, 1000.0)
+
+#: The limits of a training's speed that are gone round, in placements a second; 0: none.
+TRAINING_RATES = (1_000.0, 5_000.0, 20_000.0, 100_000.0, 0.0)
+
+
+def next_training_rate(current: float) -> float:
+    """The next limit of `TRAINING_RATES` above `current`; after full speed (0) the lowest."""
+    if current <= 0:
+        return TRAINING_RATES[0]
+    return next((rate for rate in TRAINING_RATES if rate > current * 1.001), 0.0)
 
 
 def next_pace(current: float, step: int) -> float:

@@ -100,9 +100,7 @@ def numbers(run: run_pb2.Run | None, point: run_pb2.MetricPoint, *, race: bool) 
         Number(
             "Placements",
             words.compact(point.placements),
-            f"{words.compact(point.placements_per_second)} a second"
-            if point.HasField("placements_per_second")
-            else "",
+            _rate(run, point),
         ),
         Number("Training for", elapsed, f"{words.compact(point.episodes)} episodes"),
         Number("Exploration", _of(point, "exploration", words.small), "random placements, ε"),
@@ -110,6 +108,14 @@ def numbers(run: run_pb2.Run | None, point: run_pb2.MetricPoint, *, race: bool) 
         Number("Loss", _of(point, "loss", words.small)),
         Number("Mean reward", _of(point, "mean_reward", words.compact), "last 100 episodes"),
     ]
+
+
+def _rate(run: run_pb2.Run | None, point: run_pb2.MetricPoint) -> str:
+    if not point.HasField("placements_per_second"):
+        return ""
+    rate = f"{words.compact(point.placements_per_second)} a second"
+    limit = run.control.max_training_rate if run is not None else 0.0
+    return f"{rate}, at most {words.compact(limit)}" if limit else rate
 
 
 def _evaluation(run: run_pb2.Run | None, point: run_pb2.MetricPoint) -> Number:

@@ -12,6 +12,7 @@ from mltetris_viewer.model import commands, events
 from mltetris_viewer.model.boards import Board, fits
 from mltetris_viewer.model.curves import Curves
 from mltetris_viewer.model.runs import Runs
+from mltetris_viewer.model.wishes import Wishes
 
 TOAST_SECONDS = 4.0
 #: Toasts shown at once; an older one makes room.
@@ -65,6 +66,7 @@ class ViewerModel:
         curves: its metrics.
         boards: its boards by their number.
         toasts: passing messages, oldest first.
+        wishes: commands on their way.
         version: grows with every change that can be seen.
     """
 
@@ -80,10 +82,9 @@ class ViewerModel:
         self.curves = Curves()
         self.boards: dict[int, Board] = {}
         self.toasts: list[Toast] = []
+        self.wishes = Wishes()
         self.version = 0
         self._follows = requested is None
-        self._serial = 0
-        self._pending: dict[int, commands.Command] = {}
 
     # What is shown
 
@@ -97,17 +98,6 @@ class ViewerModel:
         """The watched run's newest measurements, from whichever stream told of them last."""
         known = self.run.metrics if self.run is not None else run_pb2.MetricPoint()
         return known if known.sequence > self.curves.last_sequence else self.curves.latest
-
-    def pace(self) -> float:
-        """The pace of the watched game as last asked for, else as it is; placements a second."""
-        asked = [c for c in self._pending.values() if isinstance(c, commands.SetSpeed)]
-        if asked:
-            return asked[-1].placements_per_second
-        return self.run.control.placements_per_second if self.run is not None else 0.0
-
-    def pending(self, *kinds: type[commands.Command]) -> bool:
-        """Whether a command of one of these kinds has not been answered yet."""
-        return any(isinstance(command, kinds) for command in self._pending.values())
 
     def moving(self, now: float) -> bool:
         """Whether anything on a board is in motion."""
@@ -149,19 +139,17 @@ class ViewerModel:
                 if run_id == self.selected:
                     self.toast(message, Tone.BAD, now)
             case events.CommandDone(serial, run):
-                self._pending.pop(serial, None)
+                self.wishes.answered(serial)
                 self._run_seen(run, now)
                 self._changed()
             case events.CommandFailed(serial, message):
-                self._pending.pop(serial, None)
+                self.wishes.answered(serial)
                 self.toast(message, Tone.BAD, now)
 
     def command_sent(self, command: commands.Command) -> int:
         """Notes a command as under way; returns its number."""
-        self._serial += 1
-        self._pending[self._serial] = command
         self._changed()
-        return self._serial
+        return self.wishes.sent(command)
 
     def step_run(self, step: int, now: float) -> None:
         """Watches the next (`step` > 0: older) run, and stays with it."""
