@@ -99,7 +99,9 @@ class RunManager:
 
         Afterwards no worker process is left.
         """
-        self._closing = True
+        async with self._pumping:
+            # Not in the middle of a launch: its process would be overlooked.
+            self._closing = True
         live = [run for run in self._runs.values() if run.state != states.QUEUED]
         reason = RunReason.RUN_REASON_SERVER_SHUTDOWN
         await asyncio.gather(*(run.stop(reason) for run in live))

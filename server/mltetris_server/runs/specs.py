@@ -96,6 +96,14 @@ def check_model(
         )
 
 
+def check_speed(request: trainer_pb2.SetSpeedRequest) -> None:
+    """Raises InvalidArgument unless the request sets a pace at all."""
+    if not request.HasField("placements_per_second") and not request.HasField("max_training_rate"):
+        raise InvalidArgument.field(
+            "placements_per_second", "give placements_per_second, max_training_rate or both"
+        )
+
+
 def make_run(
     request: trainer_pb2.StartRunRequest, run_id: str, slots: Sequence[str]
 ) -> run_pb2.Run:

@@ -78,6 +78,9 @@ class Signals:
         numbers = [signal.SIGINT, signal.SIGTERM]
         if sys.platform == "win32":
             numbers.append(signal.SIGBREAK)
+        else:
+            # The terminal was closed: better an orderly end than none.
+            numbers.append(signal.SIGHUP)
         for number in numbers:
             try:
                 loop.add_signal_handler(number, self._caught, number)

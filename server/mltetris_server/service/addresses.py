@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import hashlib
 import os
 import socket
@@ -100,7 +99,7 @@ def _socket_path(data_dir: Path) -> Path:
 
 def _short_dir() -> Path:
     """A folder for this user's sockets that nobody else can reach into."""
-    folder = Path(tempfile.gettempdir()) / f"mltetris-{getpass.getuser()}"
+    folder = Path(tempfile.gettempdir()) / f"mltetris-{os.getuid()}"
     if len(os.fsencode(folder)) > 80:
         # macOS gives each user a long temporary folder.
         folder = Path("/tmp") / folder.name

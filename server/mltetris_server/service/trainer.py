@@ -9,6 +9,7 @@ from mltetris_api.v1 import trainer_pb2
 from mltetris_server.runs import control
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
+from mltetris_server.runs.specs import check_speed
 from mltetris_server.service.handlers import Context
 from mltetris_server.service.slots import SlotMethods
 
@@ -50,6 +51,7 @@ class TrainerServicer(SlotMethods):
         self, request: trainer_pb2.SetSpeedRequest, context: Context
     ) -> trainer_pb2.SetSpeedResponse:
         """Sets the pace of the watched game, of the training, or of both."""
+        check_speed(request)
         run = await self._manager.command(
             request.run, "steered", lambda live: control.set_speed(live, request)
         )
