@@ -100,12 +100,11 @@ async def test_boards_end_with_the_run(small: SmallServer, max_fps: float) -> No
     call = boards(small, run, max_fps=max_fps)
     await frame_of(call)
     await small.trainer.StopRun(trainer_pb2.StopRunRequest(run=run.id))
-    async with asyncio.timeout(5):
-        while await call.read() is not grpc.aio.EOF:
-            pass
-    assert await call.code() == grpc.StatusCode.OK
-    late = boards(small, run)
-    assert await late.code() == grpc.StatusCode.OK
+    for watch in (call, boards(small, run)):
+        async with asyncio.timeout(5):
+            while await watch.read() is not grpc.aio.EOF:
+                pass
+        assert await watch.code() == grpc.StatusCode.OK
 
 
 async def test_metrics_of_the_past_and_the_present_meet(small: SmallServer) -> None:
