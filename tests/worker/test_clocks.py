@@ -75,9 +75,17 @@ def test_beats_are_made_up_for_within_bounds(now: Hand) -> None:
     now.time += 0.001
     assert pace.beats(100, most=5) == 1
     now.time += 10
-    assert pace.beats(100, most=5) == 5
+    assert pace.beats(100, most=50) == 5
     assert pace.beats(100, most=5) == 0
     assert pace.due(100) == pytest.approx(now.time + 0.01)
+
+
+def test_after_a_pause_a_slow_pace_makes_no_jump(now: Hand) -> None:
+    pace = Pace(now)
+    pace.beats(8, most=10)
+    now.time += 60
+    assert pace.beats(8, most=10) == 1
+    assert pace.beats(8, most=10) == 0
 
 
 class Line:

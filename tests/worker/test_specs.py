@@ -86,7 +86,7 @@ def test_what_is_given_stays() -> None:
     assert plan.spec.HasField("seed")
     assert plan.game == GameConfig(width=6, rule="published")  # type: ignore[arg-type]
     assert plan.features == Features.SIMPLE
-    assert (plan.td.gamma, plan.td.boards, plan.td.td_lambda) == (0.0, 8, 0.5)
+    assert (plan.td.gamma, plan.td.boards, plan.td.td_lambda) == (0.0, 8, TdConfig.td_lambda)
     assert plan.spec.evaluation.period == Duration(nanos=500_000_000)
     assert plan.spec.evaluation.seed == 0
     assert plan.spec.evaluation.max_lines == 5_000

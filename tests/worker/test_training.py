@@ -183,6 +183,20 @@ def test_a_limited_training_learns_no_faster(serve: Serve, start_worker: StartWo
     assert last.elapsed.ToMilliseconds() >= 1_000 * seconds
 
 
+def test_a_limited_training_does_not_hold_the_showcase_back(
+    serve: Serve, start_worker: StartWorker
+) -> None:
+    server = serve(training=TrainingSpec(seed=2, evaluation=EvaluationSpec(period=DAY)))
+    server.welcome.control.CopyFrom(control(VISUAL, SHOWCASE, 50))
+    server.welcome.control.max_training_rate = 100
+    server.welcome.watch.max_fps = 100
+    start_worker(server)
+    server.await_events("frames", 60)
+    # Between two batches, more than half a second apart, the showcase makes its placements. Were
+    # it woken for metric points only, as many of those would have come as frames.
+    assert len(points(server)) < 25
+
+
 @pytest.mark.parametrize(
     "shown",
     [

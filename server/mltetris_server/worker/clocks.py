@@ -42,6 +42,8 @@ class Pace:
     once, and what was late is not made up for.
     """
 
+    _MADE_UP_FOR = 0.05
+
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._last: float | None = None
@@ -53,13 +55,20 @@ class Pace:
         return self._last + 1.0 / per_second
 
     def beats(self, per_second: float, most: int = 1) -> int:
-        """How often it should happen now, at most `most` times; it counts as having happened."""
+        """How often it should happen now; it counts as having happened.
+
+        Args:
+            per_second: the pace.
+            most: beats made up for at most, and never more than those of the last 50 ms: a pace
+                faster than the machine wakes up is kept, but nobody sees a jump after a pause.
+        """
         if self._last is None:
             self._last = self._now()
             return 1
         now = self._now()
         # The rounding of a time must not cost a beat that was waited for.
         count = int((now - self._last) * per_second + 1e-6)
+        most = min(most, max(1, int(per_second * self._MADE_UP_FOR)))
         if count > most:
             self._last = now
             return most

@@ -27,6 +27,8 @@ LAST_EXAMINATION_SECONDS = 5.0
 """How long an evaluation of what the end of a budget leaves may take."""
 _FIRST_EXAMINATION = 0.25
 """Part of the period after which the first evaluation comes: who stops early has a `best` too."""
+SMOOTH = 50_000
+"""Placements a second below which a limited training goes step by step: it would stutter else."""
 _LONGER = 4
 """Times as long as before the games of an evaluation may last when some were cut off."""
 
@@ -96,7 +98,7 @@ class Session:
     def tick(self) -> bool:
         """Does what is due between two batches; False: the training is to end."""
         self._attend()
-        self._learner.step_by_step(self._paced)
+        self._learner.step_by_step(self._paced or 0 < self._steering.max_training_rate < SMOOTH)
         # Only placements are paced: between two of them the learner has other things to do too.
         made, self._paced_at = self._learner.placements != self._paced_at, self._learner.placements
         while made and not self._ended and not self._may_go_on():
@@ -180,8 +182,7 @@ class Session:
         until = min(until, now + max(0.0, self._metrics.remaining))
         if self._examiner.busy:
             until = min(until, now + SLICE_SECONDS)
-        frame = self._screen.due
-        self._steering.wait(until if frame is None else min(until, frame))
+        self._steering.wait(min(until, self._watching.due))
 
     # Examining.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -129,6 +130,13 @@ class Watching:
         """Most lines in one game of the showcase."""
         return self._showcase.best_lines
 
+    @property
+    def due(self) -> float:
+        """When there is something to do next, on the monotonic clock; infinity: not by itself."""
+        frame = self._screen.due
+        move = math.inf if self._steering.shows_training else self._pace.due(self._showcase_pace)
+        return move if frame is None else min(frame, move)
+
     def step(self) -> None:
         """Does what is due: placements of the showcase, frames."""
         if self._steering.shows_training:
@@ -152,15 +160,16 @@ class Watching:
                 # Every placement, so that none is missed even where not each gets a frame.
                 self._board.look(games)
 
+    @property
+    def _showcase_pace(self) -> float:
+        """Placements a second of the showcase."""
+        if self._steering.visual:
+            return self._steering.placements_per_second
+        # At full speed, one for each frame that somebody wants.
+        return self._steering.max_fps if self._screen.watched else IDLE_PACE
+
     def _play_showcase(self) -> None:
-        steering = self._steering
-        if steering.visual:
-            rounds = self._pace.beats(steering.placements_per_second, AT_ONCE)
-        elif self._screen.watched:
-            rounds = self._pace.beats(steering.max_fps)
-        else:
-            rounds = self._pace.beats(IDLE_PACE)
-        for _ in range(rounds):
+        for _ in range(self._pace.beats(self._showcase_pace, AT_ONCE)):
             ended = self._showcase.step()
             if ended:
                 for episode in ended:
