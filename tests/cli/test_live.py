@@ -12,7 +12,7 @@ from mltetris_api.v1 import board_pb2, run_pb2, trainer_pb2
 from mltetris_cli.live import figures
 from mltetris_cli.live.board import compact, framed, large, piece_preview
 from mltetris_cli.live.series import Series, bars
-from mltetris_cli.live.steering import SPEEDS, next_speed
+from mltetris_cli.live.steering import SPEEDS, TRAINING_RATES, next_rate, next_speed
 from mltetris_cli.live.view import LiveView
 from mltetris_client import BoardFrame
 
@@ -107,6 +107,12 @@ def test_a_new_run_has_nothing_to_show_yet() -> None:
     assert "the worker starts" in text and "● starting" in text
 
 
+def test_the_curves_of_what_was_learnt_stand_beside_the_game() -> None:
+    view = LiveView(follower(demo=True), "", place="", learnt=follower())
+    text = "\n".join(line.plain for line in view.lines(80, 24))
+    assert "played by" in text and "REWARD" in text and "best 612" in text
+
+
 def test_a_lost_connection_is_told() -> None:
     view = LiveView(follower(connected=False), "", place="")
     assert "no connection" in view.lines(80, 24)[0].plain
@@ -181,6 +187,15 @@ def test_figures_of_odd_values() -> None:
     assert figures.span(7_800) == "2 h 10 min"
     assert figures.span(90_000) == "1 d 1 h"
     assert figures.size(999) == "999 B" and figures.size(3_400_000) == "3.4 MB"
+
+
+def test_rates_of_training_step_up_to_full_speed() -> None:
+    assert next_rate(0, faster=True) == 0
+    assert next_rate(0, faster=False) == TRAINING_RATES[-2]
+    assert next_rate(TRAINING_RATES[-2], faster=True) == 0
+    assert next_rate(1000, faster=False) == 500
+    assert next_rate(600, faster=True) == 1000
+    assert next_rate(1, faster=False) == TRAINING_RATES[0]
 
 
 def test_speeds_step_up_and_down() -> None:

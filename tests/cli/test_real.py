@@ -79,9 +79,9 @@ def test_up_on_a_terminal_begins_slowly_and_plays_at_the_end(tmp_path: Path) -> 
         folder=tmp_path,
         environment=cli.environment,
     ) as shown:
-        shown.wait_for("its first moves, slowly")
-        shown.wait_for("training at 10/s")
-        shown.press("f")  # any key
+        shown.wait_for("slowly at first: it learns from 200 placements/s")
+        shown.wait_for("showcase at 8/s")
+        shown.press("f")
         shown.wait_for("Goal reached! This is how it plays")
         shown.wait_for("played by up-")
         shown.press("q")

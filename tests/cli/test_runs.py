@@ -46,6 +46,12 @@ def test_steering_the_newest_run(cli: Cli, trainer: Trainer) -> None:
     prefix = run.id[:-1]
     assert "at 30/s" in cli.good("speed", prefix, "30").out
     assert cli.good("speed", "0.5", "-o", "json").json["control"]["placements_per_second"] == 0.5
+    control = cli.good("speed", "--training", "500", "-o", "json").json["control"]
+    assert (control["placements_per_second"], control["max_training_rate"]) == (0.5, 500)
+    assert "at most 500/s" in cli.good("show").out
+    cli.good("speed", prefix, "--training", "0")
+    control = cli.good("speed", prefix, "7", "--training", "9", "-o", "json").json["control"]
+    assert (control["placements_per_second"], control["max_training_rate"]) == (7, 9)
     control = cli.good("mode", "headless", "training", "-o", "json").json["control"]
     assert (control["mode"], control["view"]) == ("headless", "training")
     control = cli.good("mode", run.id, "showcase", "-o", "json").json["control"]

@@ -133,6 +133,14 @@ def test_the_live_view_and_its_keys(cli: Cli, trainer: Trainer, run: str) -> Non
         eventually(
             lambda: trainer.get_run(run).control.placements_per_second == 15, "+ to be faster"
         )
+        shown.press("<")
+        eventually(
+            lambda: trainer.get_run(run).control.max_training_rate == 50_000, "< to slow it down"
+        )
+        shown.press("f")
+        eventually(
+            lambda: trainer.get_run(run).control.max_training_rate == 0, "f to be full speed"
+        )
         shown.press("m")
         eventually(
             lambda: trainer.get_run(run).control.mode == run_pb2.RUN_MODE_HEADLESS, "m to work"

@@ -28,6 +28,27 @@ def test_every_hyperparameter_can_be_given() -> None:
     assert set(specs.TdOptions.__annotations__) == set(run_pb2.TdParams.DESCRIPTOR.fields_by_name)
 
 
+def test_every_field_of_a_training_can_be_given() -> None:
+    spec = specs.training(
+        width=8,
+        max_placements=5,
+        evaluation_games=3,
+        gamma=0.5,
+        algorithm="td",
+        features="simple",
+        seed=1,
+        from_slot="x",
+        checkpoint_period=1.5,
+        mode="visual",
+        view="training",
+        placements_per_second=3,
+        max_training_rate=500,
+    )
+    other = specs.training(from_run="train-abc123")
+    given = {field.name for field, _ in [*spec.ListFields(), *other.ListFields()]}
+    assert given == set(run_pb2.TrainingSpec.DESCRIPTOR.fields_by_name)
+
+
 def test_a_training_from_plain_arguments() -> None:
     spec = specs.training(
         seed=0,
@@ -65,6 +86,9 @@ def test_the_life_of_a_run(trainer: Trainer) -> None:
     assert trainer.pause_run(run.id).state == run_pb2.RUN_STATE_PAUSED
     assert trainer.resume_run(run.id).state == run_pb2.RUN_STATE_RUNNING
     assert trainer.set_speed(run.id, 30).control.placements_per_second == 30
+    control = trainer.set_speed(run.id, max_training_rate=500).control
+    assert (control.placements_per_second, control.max_training_rate) == (30, 500)
+    assert trainer.set_speed(run.id, max_training_rate=0).control.max_training_rate == 0
     changed = trainer.set_mode(run.id, mode="headless", view="training")
     assert changed.control.mode == run_pb2.RUN_MODE_HEADLESS
     assert changed.control.view == run_pb2.RUN_VIEW_TRAINING
