@@ -20,7 +20,9 @@ def main() -> int:
         return 1
     from mltetris_server.learning.export import export_sb3
     from mltetris_server.learning.model import CheckpointError
+    from mltetris_server.worker.lean_torch import spare_the_compiler
 
+    spare_the_compiler()
     try:
         # What a library prints must not end up in the .zip.
         with contextlib.redirect_stdout(sys.stderr):
