@@ -22,7 +22,7 @@ from mltetris_server.learning.model import ModelDescription
 from mltetris_server.learning.player import make_eye
 from mltetris_server.learning.policy import AfterstatePolicy
 
-PIECE_SECONDS = 0.003
+PIECE_SECONDS = 0.002
 """How long a piece should take on an ordinary core. What it holds follows from the settings and not
 from the clock, so that a run repeats exactly."""
 
