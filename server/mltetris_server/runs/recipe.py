@@ -61,6 +61,8 @@ def _fields(
         elif isinstance(value, Duration):
             flag = flag.replace("max-duration", "max-seconds")
             text = f"{value.ToNanoseconds() / 1e9:g}"
+        elif isinstance(value, float) and value.is_integer():
+            text = f"{value:.0f}"
         else:
             text = repr(value)
         yield from (f"--{prefix}{flag}", text)
