@@ -30,8 +30,8 @@ from stable_baselines3.dqn.policies import DQNPolicy
 
 from mltetris_server.game.config import MAX_SEED, FeatureSet, GameConfig
 from mltetris_server.game.engine import Games
-from mltetris_server.game.environments import PlacementEnv
 from mltetris_server.learning.config import TdConfig
+from mltetris_server.learning.envs import agree, make_env
 from mltetris_server.learning.kernels import LAST
 from mltetris_server.learning.metrics import FinishedEpisode, TrainingMetrics
 from mltetris_server.learning.model import ModelDescription
@@ -95,7 +95,7 @@ class TD(DQN):
             raise ValueError(f"the seed must be 0..2**64-1, not {seed}")
         if env is not None:
             env = self._wrap_env(gymnasium.make(env) if isinstance(env, str) else env)
-            game, features = _agree(env, game, features)
+            game, features = agree(env, game, features)
         self.game = game or GameConfig()
         self.features = features or FeatureSet.BCTS
         self.config = config or TdConfig.for_height(self.game.height)
@@ -213,7 +213,7 @@ class TD(DQN):
     def get_env(self) -> VecEnv | None:
         """The environment, as callbacks want it: made with the first call."""
         if self.env is None:
-            self.env = self._wrap_env(self._make_env())
+            self.env = self._wrap_env(make_env(self.description))
         return self.env
 
     def predict(
@@ -280,11 +280,7 @@ class TD(DQN):
         return self
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
-        """Not how TD learns: it has no replay buffer of transitions.
-
-        Raises:
-            NotImplementedError: always.
-        """
+        """Not how TD learns, which has no replay buffer: raises NotImplementedError."""
         raise NotImplementedError("TD learns in learn(), from rollouts of its own")
 
     def dump_logs(self) -> None:
@@ -356,7 +352,7 @@ class TD(DQN):
         self.features = FeatureSet(self.features)
         self.config.check_height(self.game.height)
         if self.env is None:
-            env = self._make_env()
+            env = make_env(self.description)
             self.observation_space, self.action_space = env.observation_space, env.action_space
             self.n_envs = 1
         super()._setup_model()
@@ -381,10 +377,6 @@ class TD(DQN):
         # As SB3's .zip never holds the replay buffer; `checkpoint.dump` holds everything.
         excluded = ["_rounds", "_random", "_overrides", "metrics"]
         return [*super()._excluded_save_params(), *excluded, "ep_info_buffer", "ep_success_buffer"]
-
-    def _make_env(self) -> PlacementEnv:
-        game = self.game
-        return PlacementEnv(game.width, game.height, game.rule, game.randomizer, self.features)
 
     def _setup_learn(
         self,
@@ -411,17 +403,3 @@ class TD(DQN):
                 self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps
             )
         return total_timesteps, self._init_callback(callback, progress_bar)
-
-
-def _agree(
-    env: VecEnv, game: GameConfig | None, features: FeatureSet | None
-) -> tuple[GameConfig, FeatureSet]:
-    """The game and the features of an environment, which must be those asked for, if any."""
-    try:
-        env_game, env_features = env.get_attr("config")[0], env.get_attr("feature_set")[0]
-    except AttributeError as error:
-        raise ValueError("TD learns mltetris/Placement-v0, no other environment") from error
-    for name, wanted, there in (("game", game, env_game), ("features", features, env_features)):
-        if wanted not in (None, there):
-            raise ValueError(f"{name} is {wanted}, but the environment's is {there}")
-    return env_game, env_features
