@@ -63,5 +63,5 @@ def window_beside(address: str, run: str) -> Iterator[None]:
             elif failed:
                 words.seek(0)
                 said = words.read().decode("utf-8", "replace").strip().splitlines()
-                reason = said[-1] if said else f"exit code {failed}"
+                reason = said[-1].removeprefix("error: ") if said else f"exit code {failed}"
                 print(f"the window could not be kept open: {reason}", file=sys.stderr)

@@ -109,6 +109,16 @@ def test_what_does_not_fit_a_field_never_leaves() -> None:
         specs.demo(mode="fast")  # type: ignore[arg-type]
 
 
+def test_messages_that_are_too_large(trainer: Trainer) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        trainer.save_slot("large", run="train-000000", notes="x" * 4001)
+    assert [violation.field for violation in caught.value.fields] == ["notes"]
+    with pytest.raises(mltetris_client.TooSlow) as limit:
+        trainer.save_slot("large", run="train-000000", notes="x" * 5_000_000)
+    assert limit.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "Send less" in limit.value.hint
+
+
 def test_wrong_state(trainer: Trainer) -> None:
     run = trainer.start_training()
     in_state(trainer, run.id, "running")
