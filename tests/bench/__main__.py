@@ -1,8 +1,8 @@
 """Prints the figures the documentation quotes.
 
-    make bench                                    everything, about ten minutes
-    .venv/bin/python -m bench --quick             (in tests/) about two minutes, less exact
-    .venv/bin/python -m bench -o json service     one part, as JSON
+make bench                                    everything, about ten minutes
+.venv/bin/python -m bench --quick             (in tests/) about two minutes, less exact
+.venv/bin/python -m bench -o json service     one part, as JSON
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mltetris_client
-from bench.report import Row, median, quantile
 from mltetris_client import Run, Trainer
 from support.server import ServerProcess
+
+from bench.report import Row, median, quantile
 
 TESTS = Path(__file__).resolve().parents[1]
 # Nothing but learning: no evaluation and no checkpoint while it is measured.
@@ -145,7 +146,13 @@ def against_unwatched(trainer: Trainer, pairs: int, seconds: float) -> list[Row]
             ratios.append(rates[True] / rates[False])
     spread = f"median of {pairs} pairs {min(ratios):.3f}..{max(ratios):.3f}"
     return [
-        Row("training, 10 watchers at 30 fps, one stalled / unwatched", median(ratios), "", ">= 0.95", spread),
+        Row(
+            "training, 10 watchers at 30 fps, one stalled / unwatched",
+            median(ratios),
+            "",
+            ">= 0.95",
+            spread,
+        ),
         Row("frames a second at a watcher", median(frames_per_second), "", "", "median watcher"),
     ]
 
