@@ -104,7 +104,7 @@ def against_bare_learn(trainer: Trainer, pairs: int, placements: int) -> Row:
 
 @contextmanager
 def watchers(address: str, run: str, reading: int, stalled: int, fps: float) -> Iterator[list[int]]:
-    """Watchers in another process; the list holds the frames each reader got, once they are gone."""
+    """Watchers in another process; the list holds each reader's frames, once they are gone."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.watchers", address, run, *map(str, (reading, stalled, fps))],
         cwd=TESTS,
