@@ -62,9 +62,14 @@ class TD(DQN):
         features: What the network sees.
         config: Hyperparameters; default: `TdConfig.for_height(game.height)`.
         seed: 0..2**64-1, of weights, pieces, exploration and samples; None: drawn. The same seed
-            gives the same learning curve, bit for bit. See `run_seed`.
+            gives the same learning curve, bit for bit.
         verbose, tensorboard_log, stats_window_size: As everywhere in SB3.
         device: Must be the CPU.
+
+    Attributes:
+        run_seed: The seed, or the one drawn.
+        one_step: Whether a stretch is to end with each step of all boards, so that a callback
+            can pace board 0. It changes nothing of what is learnt.
 
     Raises:
         HyperparameterError: the configuration does not go with the game.
@@ -98,13 +103,12 @@ class TD(DQN):
             game, features = agree(env, game, features)
         self.game = game or GameConfig()
         self.features = features or FeatureSet.BCTS
-        self.config = config or TdConfig.for_height(self.game.height)
+        self.config = config = config or TdConfig.for_height(self.game.height)
         self.run_seed = secrets.randbits(64) if seed is None else seed
         self.one_step = False
-        config = self.config
         super().__init__(
             policy,
-            env,  # type: ignore[arg-type]  # None is fine for BaseAlgorithm
+            env,  # type: ignore[arg-type]  # None is fine
             learning_rate=learning_rate_schedule(config),
             # For who loads the .zip with the stock DQN; TD has its own memory.
             buffer_size=10_000,
@@ -133,8 +137,6 @@ class TD(DQN):
         )
         if _init_setup_model:
             self._setup_model()
-
-    # What it is and how it is doing.
 
     @property
     def description(self) -> ModelDescription:
@@ -207,8 +209,6 @@ class TD(DQN):
     def player(self) -> Player:
         """The policy as it is now, greedy, free of torch and of this learner."""
         return Player(self._rounds.average, self.features, self.config.death_reward)
-
-    # Stable-Baselines3's side.
 
     def get_env(self) -> VecEnv | None:
         """The environment, as callbacks want it: made with the first call."""
@@ -292,8 +292,6 @@ class TD(DQN):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         super().dump_logs()
 
-    # The loop.
-
     def _round(self, callback: BaseCallback) -> bool:
         """One round, or what is left of it; False where the callback ended it."""
         rounds = self._rounds
@@ -345,11 +343,8 @@ class TD(DQN):
         dones = (rounds.rollout.kinds[start : rounds.position] & LAST) != 0
         callback.update_locals({"dones": dones, "infos": infos, "self": self})
 
-    # Construction.
-
     def _setup_model(self) -> None:
-        # A .zip holds it as a word.
-        self.features = FeatureSet(self.features)
+        self.features = FeatureSet(self.features)  # a .zip holds it as a word
         self.config.check_height(self.game.height)
         if self.env is None:
             env = make_env(self.description)
@@ -364,17 +359,14 @@ class TD(DQN):
 
     def _begin_rounds(self) -> None:
         """Fresh games and an empty window, at the step count there is."""
-        samples = self.config.boards * self.config.rollout_steps
-        seed = self.run_seed
-        if self.num_timesteps:
-            # Not the pieces of the beginning once more.
-            seed = mixed(seed + self.num_timesteps)
-        done = self.num_timesteps // samples
-        self._rounds = Rounds(self.description, self.run_seed, seed, done)
+        done = self.num_timesteps // (self.config.boards * self.config.rollout_steps)
+        # Further on: not the pieces of the beginning once more.
+        pieces = mixed(self.run_seed + self.num_timesteps) if done else self.run_seed
+        self._rounds = Rounds(self.description, self.run_seed, pieces, done)
         self._rounds.bind(self.policy)
 
     def _excluded_save_params(self) -> list[str]:
-        # As SB3's .zip never holds the replay buffer; `checkpoint.dump` holds everything.
+        # As SB3's .zip holds no replay buffer; `checkpoint.dump` holds everything.
         excluded = ["_rounds", "_random", "_overrides", "metrics"]
         return [*super()._excluded_save_params(), *excluded, "ep_info_buffer", "ep_success_buffer"]
 
