@@ -98,7 +98,7 @@ def train(
         int | None, _option("Placements a board between updates.", _TD, "32")
     ] = None,
     gamma: Annotated[float | None, _option("Discount.", _TD, "0.98")] = None,
-    td_lambda: Annotated[float | None, _option("The lambda of TD(lambda).", _TD, "0.5")] = None,
+    td_lambda: Annotated[float | None, _option("The lambda of TD(lambda).", _TD, "0.8")] = None,
     learning_rate: Annotated[float | None, _option("Adam's first step size.", _TD, "0.003")] = None,
     final_learning_rate_fraction: Annotated[
         float | None, _option("Share of it left at the end.", _TD, "0.03")
