@@ -90,6 +90,7 @@ class FakeServer(WorkerServiceServicer):
         )
         self.acknowledging = True
         self.refusal: grpc.StatusCode | None = None
+        self.refused = 0
         self.slots: dict[str, StoredCheckpoint] = {}
         self.changed = threading.Condition()
         self.received: list[AttachRequest] = []
@@ -179,6 +180,7 @@ class FakeServer(WorkerServiceServicer):
         assert metadata["mltetris-run"] == RUN
         assert metadata["mltetris-secret"] == SECRET
         if self.refusal is not None:
+            self.refused += 1
             context.abort(self.refusal, "not you")
         hello = next(request_iterator)
         assert hello.WhichOneof("event") == "hello"

@@ -121,6 +121,8 @@ def test_metric_points_become_rarer(now: Hand) -> None:
     clock = RunClock(now)
     log = MetricLog(Line(), clock)
     clock.start()
+    assert log.period == 0.05
+    log.write(MetricPoint(), [])
     assert log.period == 0.2
     now.time += 30
     assert log.period == 0.5

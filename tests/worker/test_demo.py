@@ -300,14 +300,3 @@ def test_a_polite_signal_stops_the_run(serve: Serve, start_worker: StartWorker) 
     finished = server.await_events("finished")[0].finished
     assert finished.reason == RunReason.RUN_REASON_STOPPED_BY_CALLER
     assert process.wait(PATIENCE) == 0
-
-
-def test_a_stop_while_it_comes_up_ends_it(serve: Serve, start_worker: StartWorker) -> None:
-    server = serve(demo=DemoSpec(slots=["one"], seed=1))
-    keep_model(server, "one", 1)
-    process = start_worker(server)
-    server.await_events("hello")
-    server.say(AttachResponse(stop=Stop()))
-    finished = server.await_events("finished")[0].finished
-    assert finished.reason == RunReason.RUN_REASON_STOPPED_BY_CALLER
-    assert process.wait(PATIENCE) == 0

@@ -187,6 +187,7 @@ def test_it_leaves_at_once_when_it_is_refused(server: FakeServer, party: Party) 
     with pytest.raises(ServerGone, match="not you"):
         party.link.welcome()
     assert party.left.wait(PATIENCE)
+    assert server.refused == 1  # trying again would not change the answer
 
 
 def test_a_last_word_is_waited_for_over_a_break(server: FakeServer, party: Party) -> None:

@@ -291,6 +291,12 @@ def test_a_paced_training_shows_every_placement(serve: Serve, start_worker: Star
         assert after.last_placement.piece == before.active.piece
         if not after.last_placement.cleared_rows:
             assert {after.cells[i] for i in after.last_placement.cells} == {before.active.piece}
+    # With fewer frames than placements the colours of those between are known all the same.
+    server.say(AttachResponse(watch=Watch(max_fps=10)))
+    server.await_events("frames", len(shown) + 10)
+    later = [frame for frame in frames(server)[len(shown) + 1 :] if frame.placements > 3]
+    assert later
+    assert all(set(frame.cells) - {0, 1} for frame in later)
     # And from there to full speed within the time of one placement.
     slow = points(server)[-1].placements
     server.await_answer(server.say(AttachResponse(control=control(VISUAL, TRAINING, 0.1))))
@@ -379,6 +385,18 @@ def test_stop_ends_a_held_training_with_its_last_checkpoint(
     assert stop(server) == RunReason.RUN_REASON_STOPPED_BY_CALLER
     assert process.wait(PATIENCE) == 0
     assert len(server.of_kind(FINAL)) == 1
+
+
+def test_a_stop_while_it_comes_up_ends_it_before_it_begins(
+    serve: Serve, start_worker: StartWorker
+) -> None:
+    server = serve(training=TrainingSpec(seed=3))
+    process = start_worker(server)
+    server.await_events("hello")
+    assert stop(server) == RunReason.RUN_REASON_STOPPED_BY_CALLER
+    assert process.wait(PATIENCE) == 0
+    assert server.events("state") == []
+    assert server.checkpoints == []
 
 
 def test_a_training_goes_on_exactly(serve: Serve, start_worker: StartWorker) -> None:

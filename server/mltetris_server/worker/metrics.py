@@ -12,6 +12,8 @@ from mltetris_api.worker.v1.worker_pb2 import AttachRequest
 
 from mltetris_server.worker.clocks import RunClock
 
+BEGINNING = 0.05
+"""Seconds from the beginning to the first point: whoever waits for it sees that it goes."""
 FIRST_PERIOD = 0.2
 """Seconds between two points at first, when much happens."""
 LAST_PERIOD = 1.0
@@ -39,7 +41,9 @@ class MetricLog:
 
     @property
     def period(self) -> float:
-        """Seconds between two points, at this age of the run."""
+        """Seconds from the last point to the next, at this age of the run."""
+        if not self._sequence:
+            return BEGINNING
         return min(LAST_PERIOD, max(FIRST_PERIOD, self._clock.elapsed / _YOUTH))
 
     @property

@@ -34,15 +34,6 @@ EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_SERVER_GONE = 3
 
-ONE_THREAD = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-"""Variables that keep numerical libraries from starting threads: a run has one core."""
-
 
 class Preparation:
     """Ends the process where it is told to before its run has begun.
@@ -94,8 +85,6 @@ def main() -> int:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
-    for name in ONE_THREAD:
-        os.environ.setdefault(name, "1")
     logs.configure(settings.run)
     mailbox = Mailbox()
     preparation = Preparation(mailbox)
