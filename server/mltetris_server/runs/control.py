@@ -92,7 +92,7 @@ async def _steer(live: LiveRun, change: Callable[[run_pb2.RunControl], None]) ->
         change(control)
         live.wanted_control = control
         if state in _NOT_YET:
-            changed = live.changed()
+            changed = live.snapshot()
             changed.control.CopyFrom(control)
             await live.store(changed)
             if not live.attached:
@@ -131,7 +131,7 @@ async def update(live: LiveRun, update: trainer_pb2.RunUpdate, paths: Sequence[s
             if "budget" in learning:
                 run.training.budget.CopyFrom(update.budget)
 
-        changed = live.changed()
+        changed = live.snapshot()
         if "display_name" in paths:
             changed.display_name = update.display_name or specs.display_name(changed)
         if live.state == states.QUEUED:

@@ -19,8 +19,10 @@ from mltetris_server.runs.events import RunEvents
 from mltetris_server.runs.launchers import Launcher
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.queue import RunQueue
-from mltetris_server.runs.run import LiveRun, Surroundings
+from mltetris_server.runs.run import LiveRun
 from mltetris_server.runs.settings import RunSettings
+from mltetris_server.runs.surroundings import Surroundings
+from mltetris_server.runs.tasks import Tasks
 from mltetris_server.runs.threads import Thread
 from mltetris_server.storage.history import History
 
@@ -70,7 +72,7 @@ class RunManager:
         self._starting = asyncio.Lock()
         self._pumping = asyncio.Lock()
         self._closing = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     # --- beginning and end
 
@@ -315,11 +317,8 @@ class RunManager:
                 self._queue.remove(live)
                 await self._queue.renumber()
 
-    def _on_final(self, live: LiveRun) -> None:
-        task = asyncio.ensure_future(self._after(live))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_report_fault)
+    def _on_final(self, run_id: str) -> None:
+        self._tasks.spawn(self._after(self._runs[run_id]))
 
     async def _after(self, live: LiveRun) -> None:
         self._queue.remove(live)
@@ -327,8 +326,3 @@ class RunManager:
         await self._pump()
         await live.gone.wait()
         del self._runs[live.id]
-
-
-def _report_fault(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("making room for the next run failed", exc_info=error)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mltetris_server.runs import states
-
-if TYPE_CHECKING:
-    from mltetris_server.runs.run import LiveRun
+from mltetris_server.runs.run import LiveRun
 
 
 class RunQueue:
@@ -37,6 +33,6 @@ class RunQueue:
         for place, live in enumerate(list(self._waiting), start=1):
             async with live.lock:
                 if live.state == states.QUEUED and live.run.queue_position != place:
-                    changed = live.changed()
+                    changed = live.snapshot()
                     changed.queue_position = place
                     await live.store(changed)

@@ -59,6 +59,13 @@ def move(run: run_pb2.Run, state: states.State, reason: RunReason.ValueType = 0)
         run.end_time.GetCurrentTime()
 
 
+def add_checkpoint(run: run_pb2.Run, info: run_pb2.CheckpointInfo) -> None:
+    """Notes a checkpoint in `run`, in the place of the last one of its kind."""
+    kept = [known for known in run.checkpoints if known.kind != info.kind]
+    del run.checkpoints[:]
+    run.checkpoints.extend(sorted([*kept, info], key=lambda known: known.kind))
+
+
 def apply(
     run: run_pb2.Run,
     events: Iterable[worker_pb2.AttachRequest],

@@ -8,11 +8,8 @@ restarted server finds. Waiting for the worker is done without the lock: its ans
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import structlog
 from google.rpc import code_pb2  # type: ignore[import-untyped]
@@ -22,38 +19,21 @@ from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server.errors import DomainError, Unavailable, WrongState
 from mltetris_server.runs import reports, states
-from mltetris_server.runs.attachment import Attachment
+from mltetris_server.runs.attachment import Attachment, greeting
 from mltetris_server.runs.boards import Boards
-from mltetris_server.runs.commands import Command, Commands, Effect
-from mltetris_server.runs.events import RunEvents
-from mltetris_server.runs.launchers import Launcher, Link, Worker
+from mltetris_server.runs.commands import Command, Effect
+from mltetris_server.runs.launchers import Link, Worker
+from mltetris_server.runs.line import Line
 from mltetris_server.runs.metrics import Metrics
-from mltetris_server.runs.settings import RunSettings
-from mltetris_server.runs.threads import Thread
-from mltetris_server.storage.history import History
+from mltetris_server.runs.secret import digest, is_secret, new_secret
+from mltetris_server.runs.silence import Silence
+from mltetris_server.runs.surroundings import Surroundings
+from mltetris_server.runs.tasks import Tasks
 
 _log = structlog.get_logger(__name__)
 
 _LAST_WORDS_S: Final = 0.5
 """After a worker's process has ended: for what it said before to come in."""
-
-_MOST_UNSTORED: Final = 1000
-"""Events that may wait for the disk before the worker's stream is no longer read."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What all runs of a server share."""
-
-    history: History
-    disk: Thread
-    """The one thread that touches the history."""
-    events: RunEvents
-    launcher: Launcher
-    settings: RunSettings
-    address: str
-    """Where workers dial back."""
-    on_final: Callable[[LiveRun], None]
 
 
 class LiveRun:
@@ -86,18 +66,13 @@ class LiveRun:
         """What the worker was last told; `run.control` is what it has confirmed."""
         self.wanted_control.CopyFrom(run.control)
         self._around = around
-        self._commands = Commands()
+        self._tasks = Tasks(run=run.id)
+        self._silence = Silence()
+        self._line = Line(lock=self.lock, last_event=last_event, take=self._take, tasks=self._tasks)
         self._secret_hash = secret_hash
-        self._last_event = last_event
-        self._events: list[worker_pb2.AttachRequest] = []
-        self._flushing: asyncio.Task[None] | None = None
-        self._attachment: Attachment | None = None
         self._worker: Worker | None = None
         self._stop_reason = RunReason.RUN_REASON_UNSPECIFIED
         self._finished_itself = False
-        self._limit: asyncio.TimerHandle | None = None
-        self._heard = 0.0
-        self._tasks: set[asyncio.Task[Any]] = set()
 
     # --- what it is
 
@@ -107,14 +82,10 @@ class LiveRun:
         return self.run.state
 
     def snapshot(self) -> run_pb2.Run:
-        """Returns a copy of the run as it is now."""
+        """Returns a copy of the run as it is now; with the lock held, one to change and `store`."""
         copy = run_pb2.Run()
         copy.CopyFrom(self.run)
         return copy
-
-    def changed(self) -> run_pb2.Run:
-        """Returns a copy to change and then `store`. Call it with the lock held."""
-        return self.snapshot()
 
     async def store(self, changed: run_pb2.Run) -> None:
         """Makes `changed` what the run is: on disk, then here, then for watchers. Lock held."""
@@ -138,10 +109,10 @@ class LiveRun:
         async with self.lock:
             if self.state != states.QUEUED:
                 return
-            changed = self.changed()
+            changed = self.snapshot()
             reports.move(changed, states.STARTING)
-            secret = secrets.token_hex(32)
-            self._secret_hash = _hash(secret)
+            secret = new_secret()
+            self._secret_hash = digest(secret)
             await around.disk(around.history.set_worker, self.id, secret_hash=self._secret_hash)
             await self.store(changed)
             link = Link(run=self.id, address=around.address, secret=secret)
@@ -153,7 +124,11 @@ class LiveRun:
                 )
                 return
             self._own(worker)
-            self._expect(around.settings.start_s, self._not_started)
+            self._expect(
+                around.settings.start_s,
+                RunReason.RUN_REASON_START_FAILED,
+                "the worker did not report within",
+            )
             await around.disk(around.history.set_worker, self.id, pid=worker.pid)
 
     async def restore(self, pid: int) -> None:
@@ -171,19 +146,23 @@ class LiveRun:
                 return
             if self.state == states.STOPPING:
                 self._stop_reason = RunReason.RUN_REASON_STOPPED_BY_CALLER
-                self._commands.add(worker_pb2.AttachResponse(stop=worker_pb2.Stop()))
+                self._line.command(worker_pb2.AttachResponse(stop=worker_pb2.Stop()))
             self._own(worker)
-            self._expect(self._around.settings.grace_s, self._not_returned)
+            self._expect(
+                self._around.settings.grace_s,
+                RunReason.RUN_REASON_SERVER_RESTARTED,
+                "the server was restarted, and the worker did not come back within",
+            )
 
     def _own(self, worker: Worker) -> None:
         self._worker = worker
-        self._spawn(self._watch_process(worker))
+        self._tasks.spawn(self._watch_process(worker))
 
     # --- its worker's line
 
     def admits(self, secret: str) -> bool:
         """Whether `secret` is that of this run's worker."""
-        return secrets.compare_digest(_hash(secret), self._secret_hash)
+        return is_secret(secret, self._secret_hash)
 
     async def attach(self, hello: worker_pb2.Hello) -> Attachment:
         """Takes a worker's connection, in place of any before, and greets it.
@@ -194,84 +173,48 @@ class LiveRun:
         async with self.lock:
             if self.state in states.FINAL:
                 raise WrongState(f"run {self.id} is {states.name(self.state)}: nothing to do")
-            if self._attachment is not None:
-                self._attachment.end()
-            attachment = Attachment()
-            self._attachment = attachment
-            attachment.send(worker_pb2.AttachResponse(welcome=self._welcome()))
-            for message in self._commands.unanswered():
-                attachment.send(message)
-            self.heard()
-            self._expect(self._around.settings.silence_s, self._silent)
+            welcome = greeting(
+                self.run, self.wanted_control, self.boards.demand(), self._around.settings.grace_s
+            )
+            attachment = self._line.connect(welcome)
+            self._expect(
+                self._around.settings.silence_s,
+                RunReason.RUN_REASON_WORKER_UNRESPONSIVE,
+                "the worker has said nothing for",
+            )
         _log.info("worker attached", run=self.id, pid=hello.pid, again=hello.acknowledged > 0)
         return attachment
 
     def detach(self, attachment: Attachment) -> None:
         """Notes that `attachment` is broken or done with. The worker may come back."""
-        attachment.closed.set()
-        if attachment is self._attachment:
-            self._attachment = None
-
-    def _welcome(self) -> worker_pb2.Welcome:
-        kind = self.run.WhichOneof("spec")
-        welcome = worker_pb2.Welcome(
-            training=self.run.training if kind == "training" else None,
-            demo=self.run.demo if kind == "demo" else None,
-            control=self.wanted_control,
-            watch=self.boards.demand(),
-            acknowledged=self._last_event,
-            paused=self.state == states.PAUSED,
-        )
-        welcome.grace.FromMilliseconds(round(self._around.settings.grace_s * 1000))
-        return welcome
+        self._line.disconnect(attachment)
 
     def heard(self) -> None:
         """Notes that the worker has just said something."""
-        self._heard = asyncio.get_running_loop().time()
+        self._silence.heard()
 
     async def receive(self, attachment: Attachment, event: worker_pb2.AttachRequest) -> None:
         """Takes one event of the worker. It is acknowledged once it is stored."""
-        if attachment is not self._attachment:
-            # Replaced, or given up because an event could not be stored: what comes after that
-            # one must not be stored before it, and comes again on the next connection.
+        if not self._line.is_current(attachment):
             return
         self.heard()
-        kind = event.WhichOneof("event")
-        if kind == "frames":
+        if event.HasField("frames"):
             for frame in event.frames.frames:
                 frame.run = self.id
             self.boards.publish(event.frames.frames)
         elif event.sequence:
-            self._events.append(event)
-            if self._flushing is None or self._flushing.done():
-                self._flushing = self._spawn(self._flush())
-            if len(self._events) > _MOST_UNSTORED:
-                await asyncio.wait([self._flushing])
+            await self._line.receive(event)
 
-    async def _flush(self) -> None:
-        """Stores and makes known what has come in, as much as there is at a time."""
-        while self._events:
-            async with self.lock:
-                events, self._events = reports.split(self._events)
-                events = [event for event in events if event.sequence > self._last_event]
-                if events and self.state not in states.FINAL:
-                    try:
-                        await self._take(events)
-                    except BaseException:
-                        self._events = []
-                        if self._attachment is not None:
-                            self._attachment.end()
-                            self._attachment = None
-                        raise
-                self._acknowledge()
-
-    async def _take(self, events: list[worker_pb2.AttachRequest]) -> None:
-        outcome = reports.apply(self.run, events, self._commands, self._stop_reason)
+    async def _take(self, events: Sequence[worker_pb2.AttachRequest]) -> int:
+        """Stores events of the worker and makes known what follows from them. Lock held."""
+        if self.state in states.FINAL:
+            return self._line.last_event
+        outcome = reports.apply(self.run, events, self._line.commands, self._stop_reason)
         run = outcome.run
         if run.state == states.FAILED:
             run.log_tail = await self._log_tail()
         run.revision = self.run.revision + 1
-        self._last_event = await self._around.disk(
+        last_event = await self._around.disk(
             self._around.history.append, self.id, outcome.events, run=run
         )
         self._finished_itself = run.state in states.FINAL
@@ -281,25 +224,18 @@ class LiveRun:
         for text in outcome.notices:
             self._around.events.notice(self.id, text)
         for number in outcome.answered:
-            self._commands.answered(number)
+            self._line.commands.answered(number)
         self._known(run)
-
-    def _acknowledge(self) -> None:
-        if self._attachment is not None:
-            ack = worker_pb2.Ack(sequence=self._last_event)
-            self._attachment.send(worker_pb2.AttachResponse(ack=ack))
+        return last_event
 
     def _tell_demand(self, watch: worker_pb2.Watch) -> None:
-        if self._attachment is not None:
-            self._attachment.send(worker_pb2.AttachResponse(watch=watch))
+        self._line.tell(worker_pb2.AttachResponse(watch=watch))
 
     async def checkpoint_stored(self, info: run_pb2.CheckpointInfo) -> None:
         """Notes a checkpoint of the run that has been stored."""
         async with self.lock:
-            changed = self.changed()
-            kept = [known for known in changed.checkpoints if known.kind != info.kind]
-            del changed.checkpoints[:]
-            changed.checkpoints.extend(sorted([*kept, info], key=lambda known: known.kind))
+            changed = self.snapshot()
+            reports.add_checkpoint(changed, info)
             await self.store(changed)
 
     # --- what it is told
@@ -310,10 +246,7 @@ class LiveRun:
         Args:
             effect: changes the run once the worker has confirmed.
         """
-        command = self._commands.add(message, effect)
-        if self._attachment is not None:
-            self._attachment.send(message)
-        return command
+        return self._line.command(message, effect)
 
     async def ended_within(self, seconds: float) -> bool:
         """Waits until the run is final, at most `seconds`; returns whether it is."""
@@ -327,12 +260,12 @@ class LiveRun:
     @property
     def attached(self) -> bool:
         """Whether its worker is connected now."""
-        return self._attachment is not None
+        return self._line.attached
 
     @property
     def waits(self) -> bool:
         """Whether there are commands that the worker has not answered."""
-        return bool(self._commands)
+        return bool(self._line.commands)
 
     async def answered(self, command: Command) -> run_pb2.Run:
         """Waits until the worker has done `command`, without the lock; returns the run then.
@@ -359,7 +292,7 @@ class LiveRun:
         async with self.lock:
             if self.state in states.FINAL or self.state == states.STOPPING:
                 return
-            changed = self.changed()
+            changed = self.snapshot()
             if self.state in (states.QUEUED, states.STARTING):
                 reports.move(changed, states.STOPPED, reason)
                 await self.store(changed)
@@ -368,13 +301,13 @@ class LiveRun:
             await self.store(changed)
             self._stop_reason = reason
             self.send(worker_pb2.AttachResponse(stop=worker_pb2.Stop()))
-            self._later(self._around.settings.stop_s, self._not_stopped)
+            self._tasks.spawn(self._expect_end(self._around.settings.stop_s))
 
     async def abandon(self, reason: RunReason.ValueType) -> None:
         """Ends a run that was told to stop and did not in time, with what is stored of it."""
         async with self.lock:
             if self.state not in states.FINAL:
-                changed = self.changed()
+                changed = self.snapshot()
                 reports.move(changed, states.STOPPED, reason)
                 await self.store(changed)
         self.kill()
@@ -388,15 +321,11 @@ class LiveRun:
 
     async def _watch_process(self, worker: Worker) -> None:
         how = await worker.wait()
-        if self._attachment is not None:
-            # What it said last may still be on its way.
-            try:
-                async with asyncio.timeout(_LAST_WORDS_S):
-                    await self._attachment.closed.wait()
-            except TimeoutError:
-                _log.warning("a dead worker's line stays open", run=self.id)
+        # What it said last may still be on its way.
+        if not await self._line.read_out(_LAST_WORDS_S):
+            _log.warning("a dead worker's line stays open", run=self.id)
         try:
-            await self._flush()
+            await self._line.flush()
         except DomainError as error:
             _log.error("a worker's last words could not be stored", run=self.id, error=str(error))
         async with self.lock:
@@ -411,7 +340,7 @@ class LiveRun:
     async def _fail(self, reason: RunReason.ValueType, message: str) -> None:
         """Ends the run as FAILED. Lock held."""
         _log.warning("run failed", run=self.id, reason=RunReason.Name(reason), error=message)
-        changed = self.changed()
+        changed = self.snapshot()
         reports.move(changed, states.FAILED, reason)
         changed.error.code = code_pb2.INTERNAL
         changed.error.message = message
@@ -429,18 +358,17 @@ class LiveRun:
 
     def _end(self) -> None:
         """Everything that follows from the run being final."""
-        if self._limit is not None:
-            self._limit.cancel()
+        self._silence.end()
         self.boards.end()
         self.metrics.end()
-        self._commands.fail(
+        self._line.fail(
             WrongState(
                 f"run {self.id} ended before it could do so: it is {states.name(self.state)}"
             )
         )
         self.final.set()
-        self._spawn(self._see_off())
-        self._around.on_final(self)
+        self._tasks.spawn(self._see_off())
+        self._around.on_final(self.id)
 
     async def _see_off(self) -> None:
         """Waits until the worker's process has ended, and sees to it that it does."""
@@ -453,76 +381,26 @@ class LiveRun:
             except TimeoutError:
                 self._worker.kill()
                 await self._worker.wait()
-        if self._attachment is not None:
-            self._attachment.end()
+        self._line.hang_up()
         self.gone.set()
 
     # --- limits of time
 
-    def _expect(self, seconds: float, otherwise: Callable[[], Awaitable[None]]) -> None:
-        """Calls `otherwise` once the worker has not been heard for `seconds` from now."""
-        if self._limit is not None:
-            self._limit.cancel()
-        self.heard()
-        self._limit = asyncio.get_running_loop().call_later(seconds, self._look, seconds, otherwise)
-
-    def _look(self, seconds: float, otherwise: Callable[[], Awaitable[None]]) -> None:
-        loop = asyncio.get_running_loop()
-        left = self._heard + seconds - loop.time()
-        if left > 0:
-            self._limit = loop.call_later(left, self._look, seconds, otherwise)
-        else:
-            self._spawn(otherwise())
-
-    def _later(self, seconds: float, then: Callable[[], Awaitable[None]]) -> None:
-        async def wait() -> None:
-            if not await self.ended_within(seconds):
-                await then()
-
-        self._spawn(wait())
-
-    async def _not_started(self) -> None:
-        await self._give_up(
-            RunReason.RUN_REASON_START_FAILED,
-            f"the worker did not report within {self._around.settings.start_s:g} s",
+    def _expect(self, seconds: float, reason: RunReason.ValueType, otherwise: str) -> None:
+        """Gives the run up, as `otherwise` says, once its worker is silent for `seconds`."""
+        self._silence.limit(
+            seconds, lambda: self._tasks.spawn(self._give_up(reason, f"{otherwise} {seconds:g} s"))
         )
 
-    async def _not_returned(self) -> None:
-        await self._give_up(
-            RunReason.RUN_REASON_SERVER_RESTARTED,
-            "the server was restarted, and the worker did not come back within "
-            f"{self._around.settings.grace_s:g} s",
-        )
-
-    async def _silent(self) -> None:
-        await self._give_up(
-            RunReason.RUN_REASON_WORKER_UNRESPONSIVE,
-            f"the worker has said nothing for {self._around.settings.silence_s:g} s",
-        )
-
-    async def _not_stopped(self) -> None:
-        await self._give_up(
-            RunReason.RUN_REASON_WORKER_UNRESPONSIVE,
-            f"the worker did not stop within {self._around.settings.stop_s:g} s",
-        )
+    async def _expect_end(self, seconds: float) -> None:
+        if not await self.ended_within(seconds):
+            await self._give_up(
+                RunReason.RUN_REASON_WORKER_UNRESPONSIVE,
+                f"the worker did not stop within {seconds:g} s",
+            )
 
     async def _give_up(self, reason: RunReason.ValueType, message: str) -> None:
         self.kill()
         async with self.lock:
             if self.state not in states.FINAL:
                 await self._fail(reason, message)
-
-    def _spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(self._report_fault)
-        return task
-
-    def _report_fault(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a run's task failed", run=self.id, exc_info=error)
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()

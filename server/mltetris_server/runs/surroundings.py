@@ -1,0 +1,28 @@
+"""What all runs of a server share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mltetris_server.runs.events import RunEvents
+from mltetris_server.runs.launchers import Launcher
+from mltetris_server.runs.settings import RunSettings
+from mltetris_server.runs.threads import Thread
+from mltetris_server.storage.history import History
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The stores, the watchers, the launcher and the limits of a server's runs."""
+
+    history: History
+    disk: Thread
+    """The one thread that touches the history."""
+    events: RunEvents
+    launcher: Launcher
+    settings: RunSettings
+    address: str
+    """Where workers dial back."""
+    on_final: Callable[[str], None]
+    """Is told the id of each run that has become final."""
