@@ -68,7 +68,7 @@ def worker_address(data_dir: Path, transport: WorkerTransport) -> str:
     Raises:
         OSError: the folder of the socket belongs to somebody else, or cannot be made.
     """
-    if transport == "loopback" or (transport == "auto" and not hasattr(socket, "AF_UNIX")):
+    if transport == "loopback" or (transport == "auto" and os.name != "posix"):
         return f"127.0.0.1:{_port(data_dir)}"
     return f"unix:{_socket_path(data_dir)}"
 
