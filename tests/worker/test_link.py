@@ -190,6 +190,19 @@ def test_it_leaves_at_once_when_it_is_refused(server: FakeServer, party: Party) 
     assert server.refused == 1  # trying again would not change the answer
 
 
+def test_a_fault_of_the_line_ends_the_run(server: FakeServer) -> None:
+    def deliver(message: AttachResponse) -> None:
+        raise ZeroDivisionError("a fault")
+
+    left = threading.Event()
+    link = Link(WorkerSettings(server.address, RUN, SECRET), deliver, left.set)
+    link.start()
+    link.welcome()
+    server.say(AttachResponse(pause=Pause()))
+    assert left.wait(PATIENCE)
+    link.close()
+
+
 def test_a_last_word_is_waited_for_over_a_break(server: FakeServer, party: Party) -> None:
     server.acknowledging = False
     party.link.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import grpc
+import pytest
 from mltetris_api.v1.run_pb2 import CheckpointKind
 from mltetris_server.worker.link import ServerGone
 from mltetris_server.worker.saving import Saver
@@ -75,3 +76,13 @@ def test_a_server_that_is_gone_ends_it() -> None:
     saver.save(FINAL, checkpoint(2))
     saver.finish()
     assert shelf.stored == []
+
+
+def test_a_fault_is_not_lost_with_its_thread() -> None:
+    shelf = Shelf()
+    shelf.refusal = ZeroDivisionError("a fault")
+    shelf.open.set()
+    saver = Saver(shelf.put, print)
+    saver.save(FINAL, checkpoint(1))
+    with pytest.raises(ZeroDivisionError):
+        saver.finish()

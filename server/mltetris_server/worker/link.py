@@ -100,7 +100,7 @@ class Link:
         self._gone: str | None = None
         self._closed = threading.Event()
         self._grace = FIRST_GRACE_SECONDS
-        self._thread = threading.Thread(target=self._keep_attached, name="link", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="link", daemon=True)
         self.state: WorkerState.ValueType = WorkerState.WORKER_STATE_UNSPECIFIED
         """What the worker is doing, for the server to know after a reconnect."""
         self.attachments = 0
@@ -184,6 +184,13 @@ class Link:
         self._channel.close()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout=2)
+
+    def _work(self) -> None:
+        try:
+            self._keep_attached()
+        except Exception as error:  # noqa: BLE001 - without a line the run must not go on unheard
+            _log.exception("the line to the server failed")
+            self._give_up(f"{type(error).__name__}: {error}")
 
     def _keep_attached(self) -> None:
         lost_at = time.monotonic()

@@ -42,6 +42,7 @@ class Saver:
         self._changed = threading.Condition()
         self._waiting: dict[CheckpointKind.ValueType, _Waiting] = {}
         self._closing = False
+        self._fault: Exception | None = None
         self.refusals: dict[CheckpointKind.ValueType, TransferError] = {}
         """Why the server did not take the last checkpoint of a kind, where it did not."""
         self._thread = threading.Thread(target=self._work, name="saver", daemon=True)
@@ -65,13 +66,28 @@ class Saver:
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """Waits until everything is stored, refused, or the server is gone; ends the thread."""
+        """Waits until everything is stored, refused, or the server is gone; ends the thread.
+
+        Raises:
+            Exception: whatever ended the saver's thread before its time.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
+        if self._fault is not None:
+            raise self._fault
 
     def _work(self) -> None:
+        try:
+            self._store_all()
+        except ServerGone:
+            return
+        except Exception as error:  # noqa: BLE001 - told by `finish`, on the run's own thread
+            _log.exception("storing checkpoints failed")
+            self._fault = error
+
+    def _store_all(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
@@ -82,8 +98,6 @@ class Saver:
             name = CheckpointKind.Name(kind).removeprefix("CHECKPOINT_KIND_").lower()
             try:
                 self._put(kind, waiting.checkpoint)
-            except ServerGone:
-                return
             except TransferError as error:
                 _log.error("checkpoint %s was not stored: %s", name, error)
                 self.refusals[kind] = error
