@@ -56,6 +56,25 @@ async def test_what_was_not_sent_is_counted() -> None:
     assert (third.sequence, third.skipped) == (7, 0)
 
 
+async def test_what_the_worker_itself_left_out_is_counted_too() -> None:
+    boards = Boards(lambda _: None)
+
+    def race(sequence: int) -> list[board_pb2.BoardFrame]:
+        # As workers number them: every frame of every board.
+        return [*frame(sequence), *frame(sequence + 1)]
+
+    boards.publish(race(1))
+    async with watching(boards) as watch:
+        await take(watch)
+        boards.publish(race(7))
+        later = await take(watch)
+        boards.publish([])
+        boards.publish(race(9))
+        last = await take(watch)
+    assert (later.sequence, later.skipped) == (7, 2)
+    assert (last.sequence, last.skipped) == (9, 0)
+
+
 async def test_a_watcher_is_sent_at_most_its_own_frames_a_second() -> None:
     boards = Boards(lambda _: None)
     fps = 50.0

@@ -45,8 +45,15 @@ class Boards:
         self._telling: asyncio.TimerHandle | None = None
 
     def publish(self, frames: Sequence[board_pb2.BoardFrame]) -> None:
-        """Makes `frames`, one a board, the newest there is."""
-        self._count += 1
+        """Makes `frames`, one a board, the newest there is. Of no frames: nothing."""
+        if not frames:
+            return
+        made = 1
+        if self._newest is not None:
+            # The worker numbers all frames it makes, of every board; where the line was busy it
+            # has replaced some by newer ones itself.
+            made = (frames[0].sequence - self._newest.frames[0].sequence) // len(frames)
+        self._count += max(1, made)
         self._newest = Snapshot(self._count, frames)
         for watcher in self._watchers:
             watcher.news.set()

@@ -22,7 +22,8 @@ _FRAMES_TAG: Final = trainer_pb2.StreamBoardResponse.FRAMES_FIELD_NUMBER << 3 | 
 class Snapshot:
     """The newest frame of every board of a run, at one moment. Immutable.
 
-    `number` counts the snapshots of the run since the server knows it, from 1.
+    `number` counts what the worker has made since the server knows it, from 1; where it has skipped
+    some, so does the number.
     """
 
     def __init__(self, number: int, frames: Sequence[board_pb2.BoardFrame]) -> None:
