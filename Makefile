@@ -28,13 +28,13 @@ run: setup ## Train an agent and watch it get good
 	@$(BIN)/mltetris up $(ARGS)
 
 test: setup-dev ## Run the fast tests (lint and types included)
-	$(BIN)/python -m pytest $(ARGS_TEST)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS_TEST)
 
 test-all: setup-dev ## Run every test, the slow ones too
-	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS_TEST)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "slow or not slow" $(ARGS_TEST)
 
 bench: setup-dev ## Print the figures the documentation quotes
-	$(BIN)/python -m bench
+	cd tests && ../$(BIN)/python -m bench
 
 setup: $(VENV)/.warm ## Install what running needs
 
@@ -73,12 +73,13 @@ lint: setup-dev ## Check style, types, imports and the contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
-	$(BIN)/buf breaking --against protos/baseline.binpb
+	$(BIN)/buf format --exit-code -d --path protos/mltetris
+	$(BIN)/buf build --exclude-source-info -o - | $(BIN)/buf breaking - --against protos/baseline.binpb
 
 format: setup-dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/buf format -w --exclude-path protos/vendor
+	$(BIN)/buf format -w --path protos/mltetris
 
 proto: setup-dev ## Generate protos/gen again
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python protos/generate.py
