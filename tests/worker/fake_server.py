@@ -6,7 +6,6 @@ import hashlib
 import queue
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent import futures
 from contextlib import suppress
@@ -265,14 +264,6 @@ def address(folder: Path) -> str:
     if hasattr(socket, "AF_UNIX") and len(str(path)) <= 100:
         return f"unix:{path}"
     return "127.0.0.1:0"
-
-
-def until(condition: Callable[[], bool], what: str = "") -> None:
-    """Waits until a condition holds that nobody announces."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"never came true: {what}"
-        time.sleep(0.01)
 
 
 def sequences(events: Iterable[AttachRequest]) -> list[int]:

@@ -50,13 +50,6 @@ class Screen:
         return self._pace.due(self._steering.max_fps) if self._news else None
 
     @property
-    def next_slot(self) -> float:
-        """When a frame may be made for those who watch, changed or not."""
-        if self._steering.frame_owed:
-            return 0.0
-        return self._pace.due(self._steering.max_fps)
-
-    @property
     def wants(self) -> bool:
         """Whether a frame is to be made now."""
         due = self.due

@@ -37,6 +37,8 @@ EVALUATION_GAMES = 20
 EVALUATION_PERIOD = 1.0
 """Seconds of training between two evaluations."""
 EVALUATION_LEAST_MAX_LINES = 2_500
+EVALUATION_MAX_LINES = 100_000
+"""Lines after which an evaluation game is cut off where no target says what is enough."""
 CHECKPOINT_PERIOD = 15.0
 """Seconds of training between two `latest` checkpoints."""
 
@@ -150,6 +152,8 @@ def plan_demo(asked: DemoSpec, control: RunControl, slot_game: Mapping[str, Any]
 
 def enough_lines(budget: Budget) -> int:
     """Lines after which an evaluation game has shown enough, for this budget's target."""
+    if not budget.HasField("target_mean_lines"):
+        return EVALUATION_MAX_LINES
     return max(EVALUATION_LEAST_MAX_LINES, round(2.5 * budget.target_mean_lines))
 
 
