@@ -55,7 +55,7 @@ def test_an_empty_spec_gets_every_default() -> None:
     assert len(spec.td.ListFields()) == len(TdParams.DESCRIPTOR.fields)
     assert spec.evaluation.games == 20
     assert spec.evaluation.period == Duration(seconds=1)
-    assert spec.evaluation.max_lines == 2_500
+    assert spec.evaluation.max_lines == 100_000
     assert spec.checkpoint_period == Duration(seconds=15)
     assert (spec.mode, spec.view, spec.placements_per_second) == (
         RunMode.RUN_MODE_HEADLESS,

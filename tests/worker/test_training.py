@@ -15,6 +15,7 @@ from mltetris_api.v1.run_pb2 import (
     Budget,
     CheckpointKind,
     Episode,
+    Evaluation,
     EvaluationSpec,
     GameSpec,
     MetricPoint,
@@ -168,6 +169,21 @@ def test_time_runs_out_and_pauses_do_not_count(serve: Serve, start_worker: Start
     finished = server.await_events("finished")[0].finished
     assert finished.reason == RunReason.RUN_REASON_BUDGET_SPENT
     assert points(server)[-1].elapsed.ToMilliseconds() >= 1_000
+
+
+def test_evaluations_grow_with_the_agent(serve: Serve, start_worker: StartWorker) -> None:
+    """Short games first, so that there is something to see; longer ones once they say little."""
+    server = serve(training=TrainingSpec(seed=1, evaluation={"games": 2, "max_lines": 6_000}))
+    server.welcome.control.mode = HEADLESS
+    start_worker(server)
+    seen: list[Evaluation] = []
+    while len(seen) < 2 or seen[-1].max_lines == seen[-2].max_lines:
+        server.await_events("metrics", len(server.events("metrics")) + 1)
+        seen = [point.evaluation for point in points(server) if point.HasField("evaluation")]
+    assert seen[0].max_lines == 2_500
+    assert seen[-2].cut_off_games > 0
+    assert seen[-1].max_lines == 6_000  # four times as long, but never longer than was asked for
+    stop(server)
 
 
 def test_a_limited_training_learns_no_faster(serve: Serve, start_worker: StartWorker) -> None:

@@ -430,9 +430,10 @@ class EvaluationSpec(_message.Message):
     """Greedy games an evaluation. Range 1..1000, default 20."""
     max_lines: _builtins.int
     """Lines after which a game is cut off and reported as such. Range 1..1e9,
-    default: two and a half times the target, at least 2,500. The games of the
-    first evaluations are cut off at 2,500 already; each evaluation in which
-    games were cut off lets those of the next last four times as long.
+    default: two and a half times the target, at least 2,500; without a target
+    100,000. The games of the first evaluations are cut off at 2,500 already;
+    after an evaluation in which games were cut off, those of the next may last
+    four times as long.
     """
     seed: _builtins.int
     """Seed of the first evaluation game; never a training seed. Default: from the run's seed."""
