@@ -13,6 +13,8 @@ from enum import Enum
 from importlib import metadata
 from pathlib import Path
 
+import platformdirs
+
 from mltetris_cli.server_process import port_is_free
 from mltetris_cli.settings import DEFAULT_LISTEN, Settings, config_path
 
@@ -56,7 +58,7 @@ def run_checks(settings: Settings, *, need_server: bool) -> list[Check]:
         lambda: check_packages("client packages", _CLIENT, needed=True),
         lambda: check_packages("server packages", _SERVER, needed=False),
         check_pygame,
-        lambda: check_cache(numba_cache_folder()),
+        lambda: check_cache(kernel_cache()),
         check_config,
         lambda: check_data_dir(settings.data_dir),
         check_port,
@@ -119,16 +121,12 @@ def check_pygame() -> Check:
     return Check("pygame", Status.GOOD, f"pygame-ce {metadata.version('pygame-ce')}")
 
 
-def numba_cache_folder() -> Path | None:
-    """Where numba keeps what it compiles; None where the server's code is not installed."""
-    named = os.environ.get("NUMBA_CACHE_DIR")
-    if named:
-        return Path(named)
+def kernel_cache() -> Path | None:
+    """Where a server here keeps what it compiles; None where its code is not installed."""
     # Asked of the module finder, not imported: a client must not load the server's code.
-    spec = importlib.util.find_spec("mltetris_server")
-    if spec is None or not spec.submodule_search_locations:
+    if importlib.util.find_spec("mltetris_server") is None:
         return None
-    return Path(spec.submodule_search_locations[0]) / "game"
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("mltetris"))
 
 
 def check_cache(folder: Path | None) -> Check:
@@ -136,14 +134,14 @@ def check_cache(folder: Path | None) -> Check:
     title = "compiler cache"
     if folder is None:
         return Check(title, Status.NOTE, "no server is installed here")
-    problem = _write_problem(folder)
+    problem = _write_problem(_existing(folder))
     if problem is None:
         return Check(title, Status.GOOD, f"{folder} can be written")
     return Check(
         title,
         Status.NOTE,
         f"{folder} cannot be written ({problem})",
-        "numba then uses its own folder, or compiles at every start: set NUMBA_CACHE_DIR.",
+        "Every start compiles anew then, for about 10 s: set NUMBA_CACHE_DIR to another folder.",
     )
 
 
@@ -156,10 +154,7 @@ def check_config() -> Check:
 def check_data_dir(folder: Path) -> Check:
     """Whether models can be kept."""
     title = "data folder"
-    place = folder.absolute()
-    existing = place
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
+    existing = _existing(folder)
     if not existing.is_dir():
         return Check(title, Status.BROKEN, f"{existing} is no folder", "Choose another --data-dir.")
     problem = _write_problem(existing)
@@ -170,6 +165,7 @@ def check_data_dir(folder: Path) -> Check:
             f"{existing} cannot be written ({problem})",
             "Choose another --data-dir, or change its permissions.",
         )
+    place = folder.absolute()
     return Check(title, Status.GOOD, f"{place}{'' if existing == place else ' (will be made)'}")
 
 
@@ -225,6 +221,14 @@ def _is_installed(name: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or what there is of the way to it."""
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return place
 
 
 def _write_problem(folder: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from mltetris_cli import checks
 from mltetris_cli.checks import Status
+from mltetris_server.game.compiling import cache_directory
 from support.cli import Cli
 from support.server import ServerProcess
 
@@ -84,7 +84,8 @@ def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
     assert checks.check_data_dir(tmp_path / "file").status is Status.BROKEN
     assert checks.check_data_dir(tmp_path / "file" / "below").status is Status.BROKEN
     assert checks.check_data_dir(tmp_path / "new" / "below").status is Status.GOOD
-    assert checks.check_cache(tmp_path / "nothing").status is Status.NOTE
+    assert checks.check_cache(tmp_path / "file" / "below").status is Status.NOTE
+    assert checks.check_cache(tmp_path / "new" / "below").status is Status.GOOD
     assert checks.check_cache(tmp_path).status is Status.GOOD
     assert checks.check_cache(None).status is Status.NOTE
 
@@ -95,13 +96,18 @@ def test_a_data_folder_without_permission(tmp_path: Path) -> None:
     assert checks.check_data_dir(tmp_path).status is Status.BROKEN
 
 
-def test_the_cache_is_where_the_game_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    spec = importlib.util.find_spec("mltetris_server.game")
-    assert spec is not None and spec.origin is not None
-    assert checks.numba_cache_folder() == Path(spec.origin).parent
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "/somewhere")
-    assert checks.numba_cache_folder() == Path("/somewhere")
+def test_the_cache_is_where_the_engine_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for folder in (None, tmp_path):
+        if folder is None:
+            monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+        else:
+            monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder))
+        cache_directory.cache_clear()
+        kept = cache_directory()
+        assert kept is not None and checks.kernel_cache() in kept.parents
+    cache_directory.cache_clear()
 
 
 def test_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
