@@ -252,8 +252,9 @@ class RunManager:
             await live.gone.wait()
         else:
             await self.get(run_id)
-        await self._disk(self._history.delete_run, run_id)
+        # Files first: what is left by a kill in between is a run that can be deleted again.
         await self._models.disk(self._models.runs.delete, run_id)
+        await self._disk(self._history.delete_run, run_id)
         self.events.run_deleted(run_id)
 
     # --- watching
