@@ -1,5 +1,7 @@
 import csv
 import io
+import tempfile
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -357,3 +359,13 @@ def test_torchs_threads_are_left_as_they_were():
         assert th.get_num_threads() == 2
     finally:
         th.set_num_threads(before)
+
+
+def test_a_quiet_learner_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    td = TD(seed=1)
+    td.learn(4_096)
+    assert list(tmp_path.iterdir()) == []
+    assert td.logger.dir is None

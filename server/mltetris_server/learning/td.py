@@ -21,6 +21,7 @@ import gymnasium
 import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import configure_logger, update_learning_rate
@@ -391,7 +392,12 @@ class TD(DQN):
         self._total_timesteps = total_timesteps
         self._num_timesteps_at_start = self.num_timesteps
         if not self._custom_logger:
-            self._logger = configure_logger(
-                self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps
+            self._logger = (
+                configure_logger(
+                    self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps
+                )
+                if self.verbose or self.tensorboard_log
+                # SB3's own logger makes a folder in the temporary directory even to say nothing.
+                else Logger(folder=None, output_formats=[])
             )
         return total_timesteps, self._init_callback(callback, progress_bar)
