@@ -24,20 +24,24 @@ class BudgetMeter:
         self._before = placements
         self._evaluation: Evaluation | None = None
         self._speed: float | None = None
+        self._take(budget)
+
+    def _take(self, budget: Budget) -> None:
         self._budget = Budget()
         self._budget.CopyFrom(budget)
-
-    @property
-    def target(self) -> float | None:
+        # As plain numbers: they are compared between any two batches.
+        self._most_placements = budget.max_placements
+        self._duration = (
+            budget.max_duration.ToNanoseconds() / 1e9 if budget.HasField("max_duration") else None
+        )
+        self.target = budget.target_mean_lines if budget.HasField("target_mean_lines") else None
         """Mean lines at which the goal is reached, if there is one."""
-        budget = self._budget
-        return budget.target_mean_lines if budget.HasField("target_mean_lines") else None
 
     def change(self, budget: Budget) -> list[str]:
         """Takes a new budget, whole; returns what changed, for people."""
-        before, self._budget = self._budget, Budget()
-        self._budget.CopyFrom(budget)
-        old, new = _words(before), _words(self._budget)
+        old = _words(self._budget)
+        self._take(budget)
+        new = _words(self._budget)
         return [f"{name} {old[name]} -> {new[name]}" for name in old if old[name] != new[name]]
 
     def examined(self, evaluation: Evaluation) -> None:
@@ -85,23 +89,17 @@ class BudgetMeter:
         left = []
         if self._duration is not None:
             left.append(self._duration - self._clock.elapsed)
-        if self._budget.max_placements and self._speed:
-            left.append((self._budget.max_placements - self._made(placements)) / self._speed)
+        if self._most_placements and self._speed:
+            left.append((self._most_placements - self._made(placements)) / self._speed)
         return max(0.0, min(left)) if left else None
-
-    @property
-    def _duration(self) -> float | None:
-        if not self._budget.HasField("max_duration"):
-            return None
-        return self._budget.max_duration.ToNanoseconds() / 1e9
 
     def _made(self, placements: int) -> int:
         return placements - self._before
 
     def _spent(self, placements: int) -> list[float]:
         shares = []
-        if self._budget.max_placements:
-            shares.append(self._made(placements) / self._budget.max_placements)
+        if self._most_placements:
+            shares.append(self._made(placements) / self._most_placements)
         if self._duration is not None:
             shares.append(self._clock.elapsed / max(self._duration, 1e-9))
         return shares

@@ -27,6 +27,8 @@ LAST_EXAMINATION_SECONDS = 5.0
 """How long an evaluation of what the end of a budget leaves may take."""
 _FIRST_EXAMINATION = 0.25
 """Part of the period after which the first evaluation comes: who stops early has a `best` too."""
+ATTENTION_SECONDS = 0.015
+"""How long what has no time of its own, an evaluation or a checkpoint, may be put off."""
 SMOOTH = 50_000
 """Placements a second below which a limited training goes step by step: it would stutter else."""
 _LONGER = 4
@@ -86,6 +88,7 @@ class Session:
         self._training_pace = Pace()
         self._limit = RateLimit()
         self._paced_at = learner.placements
+        self._attend_at = 0.0
         self._measured = -1
         self._most_lines = 0
         self._verdict: RunReason.ValueType | None = None
@@ -97,6 +100,8 @@ class Session:
 
     def tick(self) -> bool:
         """Does what is due between two batches; False: the training is to end."""
+        if self._quiet:
+            return True
         self._attend()
         self._learner.step_by_step(self._paced or 0 < self._steering.max_training_rate < SMOOTH)
         # Only placements are paced: between two of them the learner has other things to do too.
@@ -105,6 +110,7 @@ class Session:
             # A training at a pace people can follow: what else there is to do is done meanwhile.
             self._rest()
             self._attend()
+        self._attend_at = self._next_attention()
         return not self._ended
 
     def finish(self) -> RunReason.ValueType:
@@ -125,6 +131,22 @@ class Session:
             self._watching.show()
         self._keeper.finish(evaluation)
         return self._verdict or RunReason.RUN_REASON_STOPPED_BY_CALLER
+
+    @property
+    def _quiet(self) -> bool:
+        """Whether nothing is due yet: between most batches a look at the clock is all it takes."""
+        return (
+            time.monotonic() < self._attend_at
+            and not self._steering.pending
+            and self._budget.verdict(self._learner.placements) is None
+        )
+
+    def _next_attention(self) -> float:
+        """Before when, on the monotonic clock, nothing is due unless somebody says something."""
+        if self._examiner.busy or self._paced or self._steering.max_training_rate > 0:
+            return 0.0
+        now = time.monotonic()
+        return min(now + ATTENTION_SECONDS, now + self._metrics.remaining, self._watching.due)
 
     @property
     def _ended(self) -> bool:

@@ -82,6 +82,11 @@ class Steering:
         return self._mailbox.left
 
     @property
+    def pending(self) -> bool:
+        """Whether `check` would find anything."""
+        return self._mailbox.pending
+
+    @property
     def ending(self) -> bool:
         """Whether the run is to end now, for either reason."""
         return self.stopping or self._mailbox.left
