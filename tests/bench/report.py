@@ -47,5 +47,6 @@ def as_json(rows: Sequence[Row]) -> str:
 
 
 def _figure(row: Row) -> str:
-    digits = 0 if abs(row.value) >= 100 else 1 if abs(row.value) >= 10 else 3
+    whole = float(row.value).is_integer()
+    digits = 0 if whole or abs(row.value) >= 100 else 1 if abs(row.value) >= 10 else 3
     return f"{row.value:,.{digits}f} {row.unit}".rstrip()
