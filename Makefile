@@ -1,5 +1,6 @@
 # mlTetris: `make run` trains an agent and shows it, `make test` runs the tests.
-# Everything is installed into .venv; nothing else on the machine is touched.
+# Everything is installed into .venv; compiled kernels lie in the user's cache folder.
+# Setting up speaks on stderr, so that stdout is what the program says.
 
 # The first Python on the path that is new enough; or say make PYTHON=...
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -40,11 +41,11 @@ setup: $(VENV)/.warm ## Install what running needs
 
 setup-dev: $(VENV)/.dev $(VENV)/.warm ## Install what developing needs
 
-$(VENV)/.venv: 
+$(VENV)/.venv:
 	@test -n "$(PYTHON)" || { echo "mlTetris needs Python 3.11, 3.12 or 3.13 on the PATH (or: make PYTHON=/path/to/python3.12 ...)"; exit 1; }
-	@echo "Setting up .venv with $$($(PYTHON) --version); the first time takes a few minutes ..."
-	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch)
+	@echo "Setting up .venv with $$($(PYTHON) --version); the first time takes a few minutes ..." >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch >&2)
 	@touch $@
 
 
@@ -54,16 +55,16 @@ $(VENV)/.run: $(VENV)/.dev
 	@touch $@
 else
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.venv
-	$(PIP) -e ".[server,viewer]"
+	@$(PIP) -e ".[server,viewer]" >&2
 	@touch $@
 endif
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.venv
-	$(PIP) -e ".[dev]"
+	@$(PIP) -e ".[dev]" >&2
 	@touch $@
 
 $(VENV)/.warm: $(VENV)/.run $(KERNELS)
-	@$(BIN)/python -m mltetris_server.worker.warm
+	@$(BIN)/python -m mltetris_server.worker.warm >&2
 	@touch $@
 
 
