@@ -23,6 +23,8 @@ from bench.report import Row, median
 GOAL_LINES = 1000
 LIMIT_SECONDS = 30.0
 BETWEEN_EVALUATIONS = 20_000
+FIRST_SEED = 1_000
+"""Defaults were chosen on seeds 0 to 9; these were not looked at."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Attempt:
 def attempts(
     seeds: int, config: TdConfig | None = None, limit: float = LIMIT_SECONDS
 ) -> Iterator[Attempt]:
-    """Seeds 0, 1, ... until the goal or `limit` seconds of learning."""
-    for seed in range(seeds):
+    """Seeds from `FIRST_SEED` on, each until the goal or `limit` seconds of learning."""
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         td, seconds, lines = TD(seed=seed, config=config), 0.0, 0.0
         while seconds < limit and lines < GOAL_LINES:
             start = time.process_time()
@@ -54,7 +56,7 @@ def speed(placements: int) -> float:
     """Placements per second of CPU time of bare `learn()`, past its beginning; best of three."""
     best = 0.0
     for attempt in range(3):
-        td = TD(seed=attempt)
+        td = TD(seed=FIRST_SEED + attempt)
         td.learn(100_000)
         start = time.process_time()
         td.learn(placements, reset_num_timesteps=False)

@@ -28,7 +28,7 @@ def train_to_goal(seed: int) -> tuple[float, int, TD]:
 def test_nine_seeds_of_ten_reach_a_thousand_lines_and_stay_there(capsys):
     warm_up()
     reached = 0
-    for seed in range(10):
+    for seed in range(2_000, 2_010):  # the defaults were chosen on 0 to 9
         seconds, placements, td = train_to_goal(seed)
         best = GreedyEvaluation(td.player(), td.game, 20, 20_000 + seed, 2500).run()
         td.learn(1_000_000, reset_num_timesteps=False)

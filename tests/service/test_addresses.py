@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,14 @@ def test_a_data_directory_by_another_name_is_the_same(tmp_path: Path) -> None:
 def test_a_socket_is_not_put_where_somebody_else_prepared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / f"mltetris-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PermissionError, match="belongs to another user"):
-        worker_address(tmp_path, "unix")
+    # Short, whatever pytest's own folder is: of a long one the server makes no use.
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        short = Path(name)
+        monkeypatch.setattr("tempfile.tempdir", name)
+        (short / "elsewhere").mkdir()
+        (short / f"mltetris-{os.getuid()}").symlink_to(short / "elsewhere")
+        with pytest.raises(PermissionError, match="belongs to another user"):
+            worker_address(tmp_path, "unix")
 
 
 def test_the_loopback_port_is_the_one_before(tmp_path: Path) -> None:
