@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from mltetris_api.v1 import trainer_pb2, trainer_pb2_grpc
+from mltetris_api.v1 import trainer_pb2
 
 from mltetris_client.errors import Closed, MlTetrisError
+from mltetris_client.link import Link
 from mltetris_client.resuming import Responses, Resuming
 
 
@@ -26,19 +27,18 @@ class BoardStream:
 
     def __init__(
         self,
-        stub: trainer_pb2_grpc.TrainerServiceStub,
+        link: Link,
         run: str,
         *,
         max_fps: float = 30.0,
         include_values: bool = False,
-        address: str,
         patience: float | None = None,
     ) -> None:
-        self._stub = stub
+        self._stub = link.trainer
         self._request = trainer_pb2.StreamBoardRequest(
             run=run, max_fps=max_fps, include_values=include_values
         )
-        self._responses = Resuming(self._open, address=address, patience=patience)
+        self._responses = Resuming(self._open, link=link, patience=patience)
         self._changed = threading.Condition()
         self._newest: trainer_pb2.StreamBoardResponse | None = None
         self._ended = False

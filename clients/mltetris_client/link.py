@@ -21,6 +21,8 @@ class Link:
     def __init__(self, address: str | None, *, timeout: float) -> None:
         self.address = resolve_address(address)
         self.timeout = timeout
+        self.answered = False
+        """Whether the server has answered anything over this connection yet."""
         self._channel = open_channel(self.address)
         self.trainer = trainer_pb2_grpc.TrainerServiceStub(self._channel)
         self.system = system_pb2_grpc.SystemServiceStub(self._channel)
@@ -40,6 +42,7 @@ class Link:
                 self.system.GetServerInfo(
                     system_pb2.GetServerInfoRequest(), timeout=timeout, wait_for_ready=True
                 )
+            self.answered = True
         except NoAnswer as error:
             raise Unreachable(f"no mlTetris server answers at {self.address}") from error
 
@@ -50,4 +53,6 @@ class Link:
             MlTetrisError: it failed.
         """
         with translated(self.address):
-            return method(request, timeout=self.timeout)
+            response = method(request, timeout=self.timeout)
+        self.answered = True
+        return response

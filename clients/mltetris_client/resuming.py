@@ -13,6 +13,7 @@ import grpc
 
 from mltetris_client._calls import translate, translated
 from mltetris_client.errors import Cancelled, Closed, TooSlow, Unreachable
+from mltetris_client.link import Link
 
 _Message = TypeVar("_Message")
 _Covariant = TypeVar("_Covariant", covariant=True)
@@ -36,9 +37,9 @@ class Resuming(Generic[_Message]):
     """The responses of a streaming call that is made again whenever its connection breaks.
 
     ``open_call`` makes the call; it is asked again after every break, so it can resume from where
-    the reader is. A stream that never had a connection raises at once; one that had keeps trying
-    for ``patience`` seconds without a message (``None``: for ever). It ends when the server ends
-    it, and when `cancel` is called, from any thread.
+    the reader is. Where the server never answered anything over ``link`` it raises at once; else it
+    keeps trying for ``patience`` seconds without a message (``None``: for ever). It ends when the
+    server ends it, and when `cancel` is called, from any thread.
 
     Iterate from one thread only.
     """
@@ -47,12 +48,12 @@ class Resuming(Generic[_Message]):
         self,
         open_call: Callable[[], Responses[_Message]],
         *,
-        address: str,
+        link: Link,
         patience: float | None = None,
         on_open: Callable[[], None] | None = None,
     ) -> None:
         self._open_call = open_call
-        self._address = address
+        self._link = link
         self._patience = patience
         self._on_open = on_open
         self._lock = threading.Lock()
@@ -97,13 +98,12 @@ class Resuming(Generic[_Message]):
             MlTetrisError: the server refused or failed the call.
         """
         delay = FIRST_DELAY_S
-        ever_connected = False
         broken_since = time.monotonic()
         while not self._cancelled.is_set():
             received = False
             try:
                 for message in self._one_call():
-                    received = ever_connected = True
+                    received = self._link.answered = True
                     delay = FIRST_DELAY_S
                     self._connected.set()
                     yield message
@@ -122,7 +122,7 @@ class Resuming(Generic[_Message]):
                 waited = time.monotonic() - broken_since
                 hopeless = isinstance(error, TooSlow) and not received
                 too_long = self._patience is not None and waited >= self._patience
-                if hopeless or too_long or not ever_connected:
+                if hopeless or too_long or not self._link.answered:
                     raise
             finally:
                 self._connected.clear()
@@ -133,7 +133,7 @@ class Resuming(Generic[_Message]):
         """Yields the messages of one connection."""
         if self._on_open is not None:
             self._on_open()
-        with translated(self._address):
+        with translated(self._link.address):
             call = self._open_call()
         with self._lock:
             self._call = call
@@ -142,7 +142,7 @@ class Resuming(Generic[_Message]):
         try:
             yield from call
         except grpc.RpcError as error:
-            raise translate(error, self._address) from error
+            raise translate(error, self._link.address) from error
         finally:
             # An iterator left before its end would otherwise keep the call open on the server.
             call.cancel()

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from mltetris_api.v1 import run_pb2, trainer_pb2, trainer_pb2_grpc
+from mltetris_api.v1 import run_pb2, trainer_pb2
 
+from mltetris_client.link import Link
 from mltetris_client.resuming import Responses, Resuming
 
 # The server sends at most this many runs before `caught_up`.
@@ -23,18 +24,17 @@ class MetricStream:
 
     def __init__(
         self,
-        stub: trainer_pb2_grpc.TrainerServiceStub,
+        link: Link,
         run: str,
         *,
         after_sequence: int = 0,
-        address: str,
         patience: float | None = None,
     ) -> None:
-        self._stub = stub
+        self._stub = link.trainer
         self._run = run
         self._last = after_sequence
         self._caught_up = False
-        self._responses = Resuming(self._open, address=address, patience=patience)
+        self._responses = Resuming(self._open, link=link, patience=patience)
 
     @property
     def last_sequence(self) -> int:
@@ -93,20 +93,17 @@ class RunEvents:
 
     def __init__(
         self,
-        stub: trainer_pb2_grpc.TrainerServiceStub,
+        link: Link,
         run: str = "",
         *,
-        address: str,
         patience: float | None = None,
     ) -> None:
-        self._stub = stub
+        self._stub = link.trainer
         self._run = run
         self._revisions: dict[str, int] = {}
         self._told: set[str] | None = None
         self._caught_up = False
-        self._responses = Resuming(
-            self._open, address=address, patience=patience, on_open=self._on_open
-        )
+        self._responses = Resuming(self._open, link=link, patience=patience, on_open=self._on_open)
 
     @property
     def connected(self) -> bool:

@@ -277,7 +277,7 @@ class Trainer(SlotCalls):
 
         After a break it goes on by itself, for ``patience`` seconds (None: for ever).
         """
-        return RunEvents(self._link.trainer, run, address=self.address, patience=patience)
+        return RunEvents(self._link, run, patience=patience)
 
     def stream_metrics(
         self, run: str, *, after_sequence: int = 0, patience: float | None = None
@@ -286,13 +286,7 @@ class Trainer(SlotCalls):
 
         Ends when the run is final; resumes after a break like `watch_runs`.
         """
-        return MetricStream(
-            self._link.trainer,
-            run,
-            after_sequence=after_sequence,
-            address=self.address,
-            patience=patience,
-        )
+        return MetricStream(self._link, run, after_sequence=after_sequence, patience=patience)
 
     def stream_board(
         self,
@@ -307,11 +301,10 @@ class Trainer(SlotCalls):
         Ends when the run is final; resumes after a break like `watch_runs`.
         """
         return BoardStream(
-            self._link.trainer,
+            self._link,
             run,
             max_fps=max_fps,
             include_values=include_values,
-            address=self.address,
             patience=patience,
         )
 

@@ -47,6 +47,19 @@ def test_metrics_survive_a_killed_server(own: ServerProcess) -> None:
     assert sequences == list(range(1, len(sequences) + 1))
 
 
+def test_a_stream_opened_while_a_known_server_is_away_waits_for_it(own: ServerProcess) -> None:
+    with mltetris_client.connect(own.address) as trainer:
+        run = trainer.start_training()
+        in_state(trainer, run.id, "running")
+        own.kill()
+        eventually(lambda: not _reachable(trainer), "the server to be gone")
+        with trainer.stream_board(run.id) as boards, trainer.watch_runs(run.id) as events:
+            own.start()
+            assert boards.wait(timeout=30) is not None
+            assert next(iter(events)).run.id == run.id
+        trainer.stop_run(run.id)
+
+
 def test_patience_ends(own: ServerProcess) -> None:
     with mltetris_client.connect(own.address) as trainer:
         run = trainer.start_training()
