@@ -4,18 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from mltetris_api.v1 import run_pb2, trainer_pb2
 
 from mltetris_client.link import Link
 from mltetris_client.resuming import Responses, Resuming
 
+_Message = TypeVar("_Message")
+
 # The server sends at most this many runs before `caught_up`.
 SNAPSHOT_LIMIT = 1_000
 
 
-class MetricStream:
+class _Stream(Generic[_Message]):
+    """What both streams are besides their messages: connected or not, and to be cancelled."""
+
+    _responses: Resuming[_Message]
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands; False while it is being made again."""
+        return self._responses.connected
+
+    def cancel(self) -> None:
+        """Ends the stream, from any thread."""
+        self._responses.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.cancel()
+
+
+class MetricStream(_Stream[trainer_pb2.StreamMetricsResponse]):
     """A run's metric points, in order, without gap or repeat, over any number of breaks.
 
     Iterate it, from one thread; it ends when the run is final. `cancel` (or leaving its ``with``)
@@ -46,26 +74,6 @@ class MetricStream:
         """Whether the history has been read and what follows is live."""
         return self._caught_up
 
-    @property
-    def connected(self) -> bool:
-        """Whether the connection stands; False while it is being made again."""
-        return self._responses.connected
-
-    def cancel(self) -> None:
-        """Ends the stream."""
-        self._responses.cancel()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.cancel()
-
     def __iter__(self) -> Iterator[run_pb2.MetricPoint]:
         """Yields the points.
 
@@ -84,7 +92,7 @@ class MetricStream:
         return self._stub.StreamMetrics(request)
 
 
-class RunEvents:
+class RunEvents(_Stream[trainer_pb2.WatchRunsResponse]):
     """Every run as it is, then every change, episode, notice and deletion, over any break.
 
     After a break the server tells everything there is again; what has not changed is left out
@@ -104,26 +112,6 @@ class RunEvents:
         self._told: set[str] | None = None
         self._caught_up = False
         self._responses = Resuming(self._open, link=link, patience=patience, on_open=self._on_open)
-
-    @property
-    def connected(self) -> bool:
-        """Whether the connection stands; False while it is being made again."""
-        return self._responses.connected
-
-    def cancel(self) -> None:
-        """Ends the stream, from any thread."""
-        self._responses.cancel()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.cancel()
 
     def __iter__(self) -> Iterator[trainer_pb2.WatchRunsResponse]:
         """Yields the events.

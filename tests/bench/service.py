@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mltetris_client
+import psutil
 from mltetris_client import Run, Trainer
 from support.server import ServerProcess
 
@@ -189,10 +190,26 @@ def start_latency(trainer: Trainer, repeats: int) -> list[Row]:
     ]
 
 
+def server_alone(folder: Path) -> list[Row]:
+    """A server with a data directory that exists and nothing to do, from its start."""
+    with ServerProcess(folder):
+        pass
+    begin = time.perf_counter()
+    with ServerProcess(folder) as server:
+        ready = time.perf_counter() - begin
+        assert server.process is not None
+        resident = psutil.Process(server.process.pid).memory_info().rss / 1e6
+    return [
+        Row("server, start to ready", ready, "s", "< 2 s"),
+        Row("server, memory when idle", resident, "MB", "< 120 MB", "resident"),
+    ]
+
+
 def measure(folder: Path, *, quick: bool) -> list[Row]:
     """Every figure of the service; `quick` takes about a fifth of the time, and of the trust."""
     with ServerProcess(folder) as server, mltetris_client.connect(server.address) as trainer:
         return [
+            *server_alone(folder / "alone"),
             against_bare_learn(trainer, 1 if quick else 5, 400_000 if quick else 2_000_000),
             *against_unwatched(trainer, 2 if quick else 6, 3.0 if quick else 6.0),
             *control_latency(trainer, 20 if quick else 200),
