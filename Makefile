@@ -55,7 +55,7 @@ $(VENV)/.run: $(VENV)/.dev
 	@touch $@
 else
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.venv
-	@$(PIP) -e ".[server,viewer]" >&2
+	@$(PIP) -e ".[server,viewer,plot]" >&2
 	@touch $@
 endif
 
