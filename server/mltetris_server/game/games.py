@@ -157,16 +157,26 @@ def landing_row(games: Games, i: int, piece: int, action: int) -> int:
         return row
     # The stack reaches into the rows where the piece appears: it is blocked, or it
     # starts below an overhang and falls from there.
-    if _overlaps(games, i, piece, rotation, left, start):
+    if overlaps(games, i, piece, rotation, left, start):
         return FATAL
     row = start
-    while row > 0 and not _overlaps(games, i, piece, rotation, left, row - 1):
+    while row > 0 and not overlaps(games, i, piece, rotation, left, row - 1):
         row -= 1
     return row
 
 
 @kernel
-def _overlaps(games: Games, i: int, piece: int, rotation: int, left: int, row: int) -> bool:
+def overlaps(games: Games, i: int, piece: int, rotation: int, left: int, row: int) -> bool:
+    """Whether a piece there covers filled cells of board i.
+
+    Args:
+        games: The games.
+        i: The board.
+        piece: 1..7.
+        rotation: 0..3.
+        left: Column of the left edge of its bounding box; all of it must be on the board.
+        row: Row of the bottom edge, counted upwards from 0.
+    """
     for k in range(WIDTH[piece, rotation]):
         if games.columns[i, left + k] & (BITS[piece, rotation, k] << row):
             return True
@@ -215,7 +225,25 @@ def place(games: Games, i: int, action: int) -> tuple[int, bool]:
         games.over[i] = 1
         return 0, True
     rotation = action & 3
-    left = (action >> 2) + LEFT[piece, rotation]
+    return settle(games, i, rotation, (action >> 2) + LEFT[piece, rotation], row)
+
+
+@kernel
+def settle(games: Games, i: int, rotation: int, left: int, row: int) -> tuple[int, bool]:
+    """Leave board i's active piece where it is, clear the full rows, bring the next piece.
+
+    Args:
+        games: The games.
+        i: The board.
+        rotation: Of the active piece, 0..3.
+        left: Column of the left edge of its bounding box.
+        row: Row of the bottom edge, counted upwards from 0. The cells must be free.
+
+    Returns:
+        (lines cleared, game over): over if the next piece's spawn cells are filled,
+        under the gymnasium rule.
+    """
+    piece = games.pieces[i, 0]
     for k in range(WIDTH[piece, rotation]):
         games.columns[i, left + k] |= BITS[piece, rotation, k] << row
     width = games.settings[0]
@@ -227,7 +255,7 @@ def place(games: Games, i: int, action: int) -> tuple[int, bool]:
         # tetris-gymnasium spawns rotation 0 in the middle and looks for an overlap.
         piece = games.pieces[i, 0]
         start = games.settings[1] + START[piece, 0]
-        if _overlaps(games, i, piece, 0, width // 2 + LEFT[piece, 0], start):
+        if overlaps(games, i, piece, 0, width // 2 + LEFT[piece, 0], start):
             games.over[i] = 1
             return lines, True
     games.score[i] += 1 + width * lines * lines
