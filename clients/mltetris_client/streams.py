@@ -46,8 +46,8 @@ class _Stream(Generic[_Message]):
 class MetricStream(_Stream[trainer_pb2.StreamMetricsResponse]):
     """A run's metric points, in order, without gap or repeat, over any number of breaks.
 
-    Iterate it, from one thread; it ends when the run is final. `cancel` (or leaving its ``with``)
-    ends it from any thread.
+    Iterate it, from one thread; it ends when the run is final (`history`: with the newest point).
+    `cancel` (or leaving its ``with``) ends it from any thread.
     """
 
     def __init__(
@@ -81,11 +81,28 @@ class MetricStream(_Stream[trainer_pb2.StreamMetricsResponse]):
             MlTetrisError: see `Resuming`.
         """
         for response in self._responses:
-            for point in response.points:
-                if point.sequence > self._last:
-                    self._last = point.sequence
-                    yield point
-            self._caught_up = self._caught_up or response.caught_up
+            yield from self._news(response)
+
+    def history(self) -> Iterator[run_pb2.MetricPoint]:
+        """Yields the points there are by now and ends: it does not wait for those to come.
+
+        The stream is cancelled then. `last_sequence` says from where another may go on.
+
+        Raises:
+            MlTetrisError: see `Resuming`.
+        """
+        for response in self._responses:
+            yield from self._news(response)
+            if self._caught_up:
+                break
+        self.cancel()
+
+    def _news(self, response: trainer_pb2.StreamMetricsResponse) -> Iterator[run_pb2.MetricPoint]:
+        for point in response.points:
+            if point.sequence > self._last:
+                self._last = point.sequence
+                yield point
+        self._caught_up = self._caught_up or response.caught_up
 
     def _open(self) -> Responses[trainer_pb2.StreamMetricsResponse]:
         request = trainer_pb2.StreamMetricsRequest(run=self._run, after_sequence=self._last)

@@ -31,6 +31,22 @@ def test_metrics_come_in_order_without_gap_until_the_end(trainer: Trainer) -> No
     assert again == sequences[10:]
 
 
+def test_the_history_of_a_live_run_ends_without_waiting(trainer: Trainer) -> None:
+    run = trainer.start_training()
+    eventually(lambda: trainer.get_run(run.id).metrics.sequence > 5, "points")
+    trainer.pause_run(run.id)  # nothing more to come: reading on would wait for ever
+    newest = trainer.get_run(run.id).metrics.sequence
+    points = trainer.stream_metrics(run.id)
+    sequences = [point.sequence for point in points.history()]
+    assert sequences == list(range(1, len(sequences) + 1)) and len(sequences) >= newest
+    assert points.caught_up and points.last_sequence == sequences[-1]
+    assert list(trainer.stream_metrics(run.id, after_sequence=10**6).history()) == []
+    trainer.stop_run(run.id)
+    ended = [point.sequence for point in trainer.stream_metrics(run.id).history()]
+    assert ended == [point.sequence for point in trainer.stream_metrics(run.id)]
+    assert ended[: len(sequences)] == sequences
+
+
 def test_metrics_survive_a_killed_server(own: ServerProcess) -> None:
     with mltetris_client.connect(own.address) as trainer:
         run = trainer.start_training()
