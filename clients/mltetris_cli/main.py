@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mltetris_cli.commands import control, demo, doctor, runs, serve, slots, train, up, watch
+from mltetris_cli.commands import control, demo, doctor, plot, runs, serve, slots, train, up, watch
 from mltetris_cli.exits import CliError, ExitCode, Terminated, one_line
 from mltetris_cli.options import OutputOption
 from mltetris_cli.session import GlobalFlags
@@ -44,6 +44,7 @@ def mltetris(
       mltetris serve                    only the server; then, elsewhere:
       mltetris train --seed 1           start a training, and return
       mltetris watch                    watch the newest run
+      mltetris plot                     draw its learning curve
       mltetris slots save mine          keep its best model
       mltetris demo mine --follow       watch that model play
 
@@ -62,6 +63,7 @@ train.register(app)
 demo.register(app)
 watch.register(app)
 runs.register(app)
+plot.register(app)
 control.register(app)
 slots.register(app)
 doctor.register(app)

@@ -1,0 +1,2 @@
+"""Learning curves of runs, as a picture. Importing this loads nothing; only `drawing` needs
+matplotlib."""
