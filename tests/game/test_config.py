@@ -13,6 +13,7 @@ from mltetris_server.game.config import (
     feature_names,
     feature_scales,
     n_features,
+    observation_features,
     raw_scales,
 )
 
@@ -39,7 +40,10 @@ def test_what_no_game_can_be(arguments: tuple[object, ...]) -> None:
 def test_every_feature_has_a_name_and_a_scale(feature_set: FeatureSet, width: int) -> None:
     names = feature_names(feature_set, width)
     assert len(set(names)) == len(names) == n_features(feature_set, width)
-    assert len(names) == (8 if feature_set is FeatureSet.BCTS else width + 3)
+    number = {"simple": width + 3, "bcts": 8, "dt": 9, "board": 2 * width}[feature_set]
+    assert len(names) == number
+    shown = 17 * width if feature_set is FeatureSet.BOARD else number
+    assert observation_features(feature_set, GameConfig(width, 17)) == shown
     for scales in (feature_scales(feature_set, width), raw_scales(feature_set, width)):
         assert scales.dtype == np.float32
         assert scales.shape == (len(names),)
@@ -51,3 +55,12 @@ def test_scales_do_not_depend_on_the_board() -> None:
     narrow = feature_scales(FeatureSet.SIMPLE, 4)
     wide = feature_scales(FeatureSet.SIMPLE, 10)
     np.testing.assert_array_equal(narrow[-4:], wide[-4:])
+
+
+def test_codes_are_fixed_for_they_are_compiled() -> None:
+    codes = {feature_set.value: feature_set.code for feature_set in FeatureSet}
+    assert codes == {"simple": 0, "bcts": 1, "dt": 2, "board": 3}
+
+
+def test_the_scales_of_bits_are_ones() -> None:
+    assert (feature_scales(FeatureSet.BOARD, 10) == 1).all()

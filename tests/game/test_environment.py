@@ -21,6 +21,8 @@ from stable_baselines3.common.env_checker import check_env
 KINDS: list[dict[str, Any]] = [
     {},
     {"feature_set": "simple"},
+    {"feature_set": "dt"},
+    {"feature_set": "board", "height": 24},
     {"width": 6, "height": 8, "rule": "published", "randomizer": "uniform"},
     {"render_mode": "rgb_array"},
     {"render_mode": "ansi"},
@@ -53,7 +55,7 @@ def test_it_is_found_by_its_modules_name() -> None:
     assert done.stdout.strip() == "(400,)"
 
 
-@pytest.mark.parametrize("feature_set", ["simple", "bcts"])
+@pytest.mark.parametrize("feature_set", ["simple", "bcts", "dt"])
 def test_an_observation_is_the_scaled_afterstates_and_two_flags(feature_set: str) -> None:
     config = GameConfig(7, 12)
     env = PlacementEnv(7, 12, feature_set=feature_set, flat=False)
@@ -87,6 +89,36 @@ def test_an_observation_is_the_scaled_afterstates_and_two_flags(feature_set: str
             vector, _ = flat.reset()
             game.restart()
     assert ended > 0
+
+
+@pytest.mark.parametrize("height", [8, 20, 23, 40])
+def test_with_board_an_observation_is_the_cells_of_every_afterstate(height: int) -> None:
+    env = PlacementEnv(5, height, feature_set="board", flat=False)
+    rows, _ = env.reset(seed=2)
+    assert rows.shape == (20, 5 * height + 2)
+    rng = np.random.default_rng(1)
+    lines = 0
+    for _ in range(60):
+        game = env.game
+        _, flags = game.afterstates(FeatureSet.BCTS)
+        for action in range(20):
+            cells = rows[action, :-2].reshape(height, 5)
+            if not flags[action] & LEGAL or flags[action] & ENDS_GAME:
+                assert not cells.any()
+                continue
+            after = game.cells != 0
+            after.flat[list(game.landing_cells(action))] = True
+            full = after.all(axis=1)
+            lines += int(full.sum())
+            kept = after[~full]
+            np.testing.assert_array_equal(cells[: height - len(kept)], 0)
+            np.testing.assert_array_equal(cells[height - len(kept) :], kept)
+        np.testing.assert_array_equal(rows[:, -2], (flags & CANDIDATE) != 0)
+        np.testing.assert_array_equal(rows[:, -1], (flags & ENDS_GAME) != 0)
+        rows, _, over, _, _ = env.step(np.int64(rng.choice(np.flatnonzero(flags & LEGAL))))
+        if over:
+            rows, _ = env.reset()
+    assert lines > 0
 
 
 def test_an_illegal_action_costs_a_little_and_ends_the_episode() -> None:

@@ -29,9 +29,12 @@ from numpy.typing import NDArray
 from support.plain_tetris import (
     Landed,
     bcts_features,
+    board_features,
     column_transitions,
     cumulative_wells,
+    diversity,
     drop,
+    dt_features,
     heights,
     hole_depth,
     holes,
@@ -41,6 +44,12 @@ from support.plain_tetris import (
     simple_features,
 )
 
+DEFINITIONS = {
+    FeatureSet.SIMPLE: simple_features,
+    FeatureSet.BCTS: bcts_features,
+    FeatureSet.DT: dt_features,
+    FeatureSet.BOARD: board_features,
+}
 SIZES = [(4, 4), (5, 9), (10, 20), (10, 10), (32, 40)]
 
 
@@ -80,16 +89,18 @@ def test_every_afterstate_is_described_by_the_definitions(
         set_board(games, 0, board)
         piece = int(rng.integers(1, 8))
         games.pieces[0, 0] = piece
-        simple_count, simple, simple_flags = look(games, FeatureSet.SIMPLE)
-        count, bcts, flags = look(games, FeatureSet.BCTS)
-        np.testing.assert_array_equal(flags, simple_flags)
-        assert count == simple_count == np.count_nonzero(flags & CANDIDATE) > 0
+        count, _, flags = look(games, FeatureSet.BCTS)
+        assert count == np.count_nonzero(flags & CANDIDATE) > 0
+        features = {}
+        for feature_set in FeatureSet:
+            same_count, features[feature_set], same_flags = look(games, feature_set)
+            np.testing.assert_array_equal(flags, same_flags)
+            assert same_count == count
         boards: set[tuple[object, ...]] = set()
         for action in range(config.actions):
             landed = drop(board, piece, action, config)
             if not isinstance(landed, Landed):
-                assert not simple[action].any()
-                assert not bcts[action].any()
+                assert not any(rows[action].any() for rows in features.values())
                 if landed == "illegal":
                     assert flags[action] == 0
                 else:
@@ -100,8 +111,8 @@ def test_every_afterstate_is_described_by_the_definitions(
             assert int(flags[action]) & ~CANDIDATE == LEGAL | lines << LINES_SHIFT
             assert bool(flags[action] & CANDIDATE) == (tuple(sorted(landed.cells)) not in boards)
             boards.add(tuple(sorted(landed.cells)))
-            assert list(simple[action]) == simple_features(landed)
-            assert list(bcts[action]) == bcts_features(landed)
+            for feature_set, define in DEFINITIONS.items():
+                assert list(features[feature_set][action]) == define(landed)
             cleared += lines
     if size != (32, 40):
         assert cleared > 0
@@ -140,8 +151,15 @@ def test_known_values_of_the_others() -> None:
     assert heights(board) == [3, 4, 0, 1, 2]
     assert sorted(holes(board)) == [(3, 0), (4, 1)]
     assert hole_depth(board) == 1 + 3
+    assert diversity(board) == 1  # 1, -4, 1, 1
     assert row_transitions(board) == 2 + 4 + 2 + 4 + 2
     assert column_transitions(board) == 3 + 3 + 1 + 1 + 1
+
+
+def test_known_values_of_the_diversity() -> None:
+    assert diversity(parse(".....")) == 1  # all flat
+    assert diversity(parse("....#\n...##\n.#.##\n.####\n#####")) == 3  # 2, -1, 2, 1
+    assert diversity(parse("#....\n#...#\n#...#\n#...#\n#####")) == 1  # -4, 0, 0, 3
 
 
 def test_an_empty_board_and_a_bar() -> None:
@@ -198,8 +216,8 @@ def test_looking_changes_nothing() -> None:
     for action in (20, 4, 33, 12, 25):
         place(games, 0, action)
     before = games._replace(**{name: value.copy() for name, value in games._asdict().items()})
-    look(games, FeatureSet.SIMPLE)
-    look(games, FeatureSet.BCTS)
+    for feature_set in FeatureSet:
+        look(games, feature_set)
     for name in set(games._fields) - {"work"}:
         np.testing.assert_array_equal(getattr(games, name), getattr(before, name))
 
@@ -210,6 +228,9 @@ def test_arrays_that_do_not_fit_are_refused(wrong: str) -> None:
     features = np.zeros((39 if wrong == "features" else 40, 8), np.float32)
     flags = np.zeros(39 if wrong == "flags" else 40, np.uint8)
     scales = np.ones(7 if wrong == "scales" else 8, np.float32)
-    code = FeatureSet.SIMPLE.code if wrong == "set" else FeatureSet.BCTS.code
-    with pytest.raises(ValueError, match="do not fit"):
-        afterstates(games, 0, code, scales, features, flags)
+    codes = {FeatureSet.BCTS.code}
+    if wrong == "set":
+        codes = {feature_set.code for feature_set in FeatureSet} - codes
+    for code in codes:
+        with pytest.raises(ValueError, match="do not fit"):
+            afterstates(games, 0, code, scales, features, flags)

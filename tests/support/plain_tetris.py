@@ -137,6 +137,26 @@ def bcts_features(landed: Landed) -> list[float]:
     ]
 
 
+def dt_features(landed: Landed) -> list[float]:
+    """The eight, and the pattern diversity."""
+    return [*bcts_features(landed), diversity(landed.after)]
+
+
+def diversity(board: Board) -> int:
+    """Which of -2, -1, 0, 1, 2 lie between the heights of neighbouring columns."""
+    differences = {b - a for a, b in pairwise(heights(board))}
+    return len(differences & {-2, -1, 0, 1, 2})
+
+
+def board_features(landed: Landed) -> list[float]:
+    """The cells of each column as whole numbers: the lower 20 rows of all, then the upper."""
+    numbers = [0] * (2 * landed.after.shape[1])
+    for column in range(landed.after.shape[1]):
+        for k, filled in enumerate(landed.after[::-1, column]):
+            numbers[column + (k // 20) * landed.after.shape[1]] += int(filled) * 2 ** (k % 20)
+    return [float(number) for number in numbers]
+
+
 def row_transitions(board: Board) -> int:
     """Changes along rows; walls are filled."""
     walled = np.pad(board, ((0, 0), (1, 1)), constant_values=True)

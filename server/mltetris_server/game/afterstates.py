@@ -17,6 +17,7 @@ from mltetris_server.game.compiling import (
     popcount,
     trailing_zeros,
 )
+from mltetris_server.game.config import PACKED_ROWS
 from mltetris_server.game.games import FATAL, Games, landing_row
 from mltetris_server.game.pieces import (
     BITS,
@@ -53,6 +54,7 @@ _ROTATIONS = (0, 3, 2, 1)
 # transitions; each below 1,500 on the largest board) and above them the wells.
 _DEPTH, _COLUMN, _ROW, _WELL = 12, 24, 36, 48
 _COUNT_MASK = (1 << 12) - 1
+_PACKED_MASK = (1 << PACKED_ROWS) - 1
 
 
 @kernel
@@ -132,8 +134,8 @@ def _prepare(work: NDArray[np.int64], columns: NDArray[np.int64], width: int, wa
 
 
 @kernel
-def _clear_and_count(work: NDArray[np.int64], width: int, full: int) -> tuple[int, int]:
-    """Take the rows `full` out of _CLEARED; returns all packed counts and the rows with holes."""
+def _clear(work: NDArray[np.int64], width: int, full: int) -> None:
+    """Take the rows `full` out of _CLEARED."""
     start = _CLEARED * (width + 4)
     for c in range(start + 2, start + width + 2):
         bits = peek(work, c)
@@ -143,6 +145,12 @@ def _clear_and_count(work: NDArray[np.int64], width: int, full: int) -> tuple[in
             bits = (bits & below) | ((bits >> 1) & ~below)
             rows = (rows & (rows - 1)) >> 1
         poke(work, c, bits)
+
+
+@kernel
+def _count_cleared(work: NDArray[np.int64], width: int) -> tuple[int, int]:
+    """All packed counts and the rows with holes of _CLEARED."""
+    start = _CLEARED * (width + 4)
     total = 0
     holes = 0
     wall = peek(work, 1)
@@ -180,6 +188,37 @@ def _write_simple(
     poke(features, out, peek(scales, width) * np.float32(greatest))
     poke(features, out + 1, peek(scales, width + 1) * np.float32(total & _COUNT_MASK))
     poke(features, out + 2, peek(scales, width + 2) * np.float32(bumpiness))
+
+
+@kernel
+def _write_packed(
+    work: NDArray[np.int64],
+    cells: int,
+    width: int,
+    scales: NDArray[np.float32],
+    features: NDArray[np.float32],
+    out: int,
+) -> None:
+    """The BOARD features of the columns from work[cells] on, into features.flat[out]..."""
+    for c in range(width):
+        bits = peek(work, cells + c)
+        lower = np.float32(bits & _PACKED_MASK)
+        poke(features, out + c, peek(scales, c) * lower)
+        upper = np.float32(bits >> PACKED_ROWS)
+        poke(features, out + width + c, peek(scales, width + c) * upper)
+
+
+@kernel
+def _diversity(work: NDArray[np.int64], cells: int, width: int) -> int:
+    """How many of -2..2 are among the differences of neighbouring heights."""
+    seen = 0
+    before = 64 - leading_zeros(peek(work, cells))
+    for c in range(1, width):
+        top = 64 - leading_zeros(peek(work, cells + c))
+        if -2 <= top - before <= 2:
+            seen |= 1 << (top - before + 2)
+        before = top
+    return popcount(seen)
 
 
 @kernel
@@ -238,12 +277,29 @@ def afterstates(
        the empty cells straight below it
     6. hole depth: for each hole with a filled cell on it, the run of filled cells there
     7. rows with holes
+
+    DT (code 2), as Gabillon, Ghavamzadeh & Scherrer (2013) and Scherrer et al. (2015) use
+    them: BCTS, and
+
+    8. pattern diversity, as their program MDPTetris counts it: how many of the numbers
+       -2, -1, 0, 1, 2 occur among the height differences of neighbouring columns
+       (height of column c + 1 less height of column c, for c = 0..W-2); 0..5
+
+    BOARD (code 3): the cells, packed so that float32 holds them exactly. Number c is
+    rows 0..19 of column c as a whole number, bit k the k-th row from the floor; number
+    W + c is its rows 20..39. `packing.unpack_cells` makes cells of them.
     """
     width: int = games.settings[0]
     height: int = games.settings[1]
     published = games.settings[2] == 1
     piece = games.pieces[i, 0]
-    n_features = width + 3 if feature_set == 0 else 8
+    n_features = 8
+    if feature_set == 0:
+        n_features = width + 3
+    elif feature_set == 2:
+        n_features = 9
+    elif feature_set == 3:
+        n_features = 2 * width
     if (
         scales.shape[0] != n_features
         or features.shape != (4 * width, n_features)
@@ -304,7 +360,7 @@ def afterstates(
             lines = 0
             eroded = 0
             cells = 2
-            if full or feature_set == 0:
+            if full or feature_set != 1:
                 # The rare case, or one that needs every column anyhow.
                 cells = _CLEARED * stride + 2
                 for c in range(width):
@@ -316,7 +372,13 @@ def afterstates(
                     eroded += popcount(own & full)
             if full:
                 lines = popcount(full)
-                total, holes = _clear_and_count(work, width, full)
+                _clear(work, width, full)
+            if feature_set == 3:
+                flags[action] = LEGAL | CANDIDATE | (lines << LINES_SHIFT)
+                _write_packed(work, cells, width, scales, features, out)
+                continue
+            if full:
+                total, holes = _count_cleared(work, width)
             else:
                 total = peek(work, _LEFT_COUNTS * stride + first) + peek(
                     work, _RIGHT_COUNTS * stride + last
@@ -355,6 +417,9 @@ def afterstates(
             poke(features, out + 5, peek(scales, 5) * np.float32(total >> _WELL))
             poke(features, out + 6, peek(scales, 6) * np.float32((total >> _DEPTH) & _COUNT_MASK))
             poke(features, out + 7, peek(scales, 7) * np.float32(popcount(holes)))
+            if feature_set == 2:
+                diversity = np.float32(_diversity(work, cells, width))
+                poke(features, out + 8, peek(scales, 8) * diversity)
     for action in range(4 * width):
         if flags[action] == 0:
             for k in range(n_features):

@@ -105,15 +105,34 @@ class FeatureSet(StrEnum):
     `BCTS`: the eight of Thiery & Scherrer (2009), "Improvements on Learning Tetris
     with Cross Entropy", their BCTS controller: Dellacherie's six (Fahey 2003), hole
     depth, and rows with holes.
+
+    `DT`: the nine of Gabillon, Ghavamzadeh & Scherrer (2013), "Approximate Dynamic
+    Programming Finally Performs Well in the Game of Tetris", and Scherrer et al.
+    (2015), "Approximate Modified Policy Iteration and its Application to the Game of
+    Tetris", JMLR 16 ("Dellacherie-Thiery features"): BCTS and the pattern diversity.
+
+    `BOARD`: the cells themselves, nothing counted: what a network that is to find its
+    own features sees. Kernels write `2 * width` numbers, the columns' bits packed;
+    `packing.unpack_cells` makes cells of them.
     """
 
     SIMPLE = "simple"
     BCTS = "bcts"
+    DT = "dt"
+    BOARD = "board"
 
     @property
     def code(self) -> int:
         """The feature set as the kernels know it."""
-        return 0 if self is FeatureSet.SIMPLE else 1
+        return _FEATURE_CODES[self]
+
+
+_FEATURE_CODES = {
+    FeatureSet.SIMPLE: 0,
+    FeatureSet.BCTS: 1,
+    FeatureSet.DT: 2,
+    FeatureSet.BOARD: 3,
+}
 
 
 BCTS_FEATURES = (
@@ -126,30 +145,58 @@ BCTS_FEATURES = (
     "hole_depth",
     "rows_with_holes",
 )
+DT_FEATURES = (*BCTS_FEATURES, "pattern_diversity")
 
 # Typical magnitudes in decent play, so that network inputs stay near 0..1. They depend
 # on nothing, so a network trained on a short board reads a tall one the same way.
 _BCTS_SCALES = (0.1, 0.25, 0.05, 0.05, 0.1, 0.05, 0.05, 0.1)
+_DT_SCALES = (*_BCTS_SCALES, 0.2)
 _HEIGHT_SCALE, _HOLES_SCALE, _BUMPINESS_SCALE = 0.1, 0.1, 0.05
+
+# BOARD: cells of a column in one number. float32 holds whole numbers below 2**24 exactly.
+PACKED_ROWS = 20  # compiled into kernels
 
 
 def feature_names(feature_set: FeatureSet, width: int) -> tuple[str, ...]:
     """Names of the features, in the order of the columns of `afterstates`' output."""
     if feature_set is FeatureSet.BCTS:
         return BCTS_FEATURES
+    if feature_set is FeatureSet.DT:
+        return DT_FEATURES
+    if feature_set is FeatureSet.BOARD:
+        lower = (f"column_{column}_lower" for column in range(width))
+        return (*lower, *(f"column_{column}_upper" for column in range(width)))
     heights = (f"height_{column}" for column in range(width))
     return (*heights, "max_height", "holes", "bumpiness")
 
 
 def n_features(feature_set: FeatureSet, width: int) -> int:
-    """Number of features F: 8 for BCTS, `width + 3` for SIMPLE."""
+    """Number of features F: 8 for BCTS, 9 for DT, `width + 3` for SIMPLE, `2 * width` for BOARD."""
     return len(feature_names(feature_set, width))
 
 
+def observation_features(feature_set: FeatureSet, config: GameConfig) -> int:
+    """Numbers that an environment shows of each placement, without its flags.
+
+    `width * height` for BOARD, which is shown cell by cell (`packing.unpack_cells`);
+    `n_features` for the others.
+    """
+    if feature_set is FeatureSet.BOARD:
+        return config.width * config.height
+    return n_features(feature_set, config.width)
+
+
 def feature_scales(feature_set: FeatureSet, width: int) -> NDArray[np.float32]:
-    """Fixed factors float32[F] that bring the features near 0..1, for networks."""
+    """Fixed factors float32[F] that bring the features near 0..1, for networks.
+
+    Ones for BOARD, whose numbers are bits and have to stay exact.
+    """
     if feature_set is FeatureSet.BCTS:
         return np.array(_BCTS_SCALES, np.float32)
+    if feature_set is FeatureSet.DT:
+        return np.array(_DT_SCALES, np.float32)
+    if feature_set is FeatureSet.BOARD:
+        return raw_scales(feature_set, width)
     scales = [_HEIGHT_SCALE] * (width + 1) + [_HOLES_SCALE, _BUMPINESS_SCALE]
     return np.array(scales, np.float32)
 
@@ -166,9 +213,17 @@ def feature_limits(feature_set: FeatureSet, config: GameConfig) -> NDArray[np.fl
     """
     width, height = config.width, config.height
     cells = width * height
-    if feature_set is FeatureSet.BCTS:
-        wells = cells * (height + 1) // 2
-        limits = [height, 16, cells + height, cells + width, cells, wells, cells, height]
-    else:
-        limits = [height] * (width + 1) + [cells, cells]
+    wells = cells * (height + 1) // 2
+    bcts = [height, 16, cells + height, cells + width, cells, wells, cells, height]
+    limits: list[int]
+    match feature_set:
+        case FeatureSet.BCTS:
+            limits = bcts
+        case FeatureSet.DT:
+            limits = [*bcts, 5]
+        case FeatureSet.BOARD:
+            lower = min(height, PACKED_ROWS)
+            limits = [2**lower - 1] * width + [2 ** (height - lower) - 1] * width
+        case FeatureSet.SIMPLE:
+            limits = [height] * (width + 1) + [cells, cells]
     return np.array(limits, np.float32)

@@ -17,9 +17,11 @@ from mltetris_server.game.config import (
     Rule,
     feature_limits,
     feature_scales,
+    observation_features,
 )
 from mltetris_server.game.display import ShownGame
 from mltetris_server.game.engine import CANDIDATE, ENDS_GAME, LEGAL
+from mltetris_server.game.packing import unpack_cells
 
 # tetris-gymnasium's reward for an action that is not possible, which ends its episode too.
 ILLEGAL_REWARD = -0.1
@@ -35,7 +37,8 @@ class PlacementEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     features of its afterstate (`engine.afterstates`), 1 if it is a candidate (legal, and not
     the same as a lower action), 1 if it would end the game. Rows that are illegal or
     end the game have features 0. As one vector of 4W * (F + 2) (`flat`, as
-    Stable-Baselines3 wants it) or as Box(4W, F + 2).
+    Stable-Baselines3 wants it) or as Box(4W, F + 2). With the feature set `board` the
+    features are the afterstate's F = W * H cells, 0 or 1, row by row from the top.
 
     Reward: tetris-gymnasium's defaults: 1 + W * lines**2, and 0 for the placement that ends the
     game. An illegal action changes nothing, earns -0.1 and ends the episode, as there.
@@ -66,7 +69,7 @@ class PlacementEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             height: Rows, 4..40.
             rule: `gymnasium` or `published`.
             randomizer: `bag7` or `uniform`.
-            feature_set: `bcts` or `simple`.
+            feature_set: `bcts`, `dt`, `simple` or `board`.
             flat: One vector, or one row per placement.
             render_mode: None, `rgb_array` or `ansi`.
 
@@ -78,8 +81,12 @@ class PlacementEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         self.render_mode = render_mode
         self.config = GameConfig(width, height, Rule(rule), Randomizer(randomizer))
         self.feature_set = FeatureSet(feature_set)
-        limits = feature_limits(self.feature_set, self.config)
-        high = np.append(limits * feature_scales(self.feature_set, width), [1, 1])
+        if self.feature_set is FeatureSet.BOARD:
+            limits = np.ones(observation_features(self.feature_set, self.config), np.float32)
+        else:
+            limits = feature_limits(self.feature_set, self.config)
+            limits *= feature_scales(self.feature_set, width)
+        high = np.append(limits, [1, 1])
         high = np.tile(high.astype(np.float32), (self.config.actions, 1))
         if flat:
             high = high.reshape(-1)
@@ -149,6 +156,8 @@ class PlacementEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     def _observation(self) -> NDArray[np.float32]:
         features, self._flags = self.game.afterstates(self.feature_set)
+        if self.feature_set is FeatureSet.BOARD:
+            features = unpack_cells(features, self.config.height)
         candidate = (self._flags & CANDIDATE) != 0
         fatal = (self._flags & ENDS_GAME) != 0
         rows = np.column_stack((features, candidate, fatal)).astype(np.float32, copy=False)

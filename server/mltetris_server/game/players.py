@@ -24,19 +24,16 @@ class ReferencePlayer:
     Attributes:
         name: What it is called.
         source: Where it was published.
-        weights: One factor per BCTS feature; it makes the candidate with the greatest
+        weights: One factor per feature; it makes the candidate with the greatest
             weighted sum (the lowest action among equals), and one that ends the game
             only if there is no other. None: any candidate, all alike.
+        feature_set: The features its weights are for.
     """
 
     name: str
     source: str
     weights: tuple[float, ...] | None
-
-    @property
-    def feature_set(self) -> FeatureSet:
-        """The features its weights are for."""
-        return FeatureSet.BCTS
+    feature_set: FeatureSet = FeatureSet.BCTS
 
 
 PLAYERS: dict[str, ReferencePlayer] = {
@@ -54,6 +51,15 @@ PLAYERS: dict[str, ReferencePlayer] = {
             "bcts",
             "BCTS, Thiery & Scherrer (2009), Building Controllers for Tetris, ICGA Journal 32",
             (-12.63, 6.60, -9.22, -19.77, -13.08, -10.49, -1.61, -24.04),
+        ),
+        ReferencePlayer(
+            "dt10",
+            "DT-10, Gabillon, Ghavamzadeh & Scherrer (2013), Approximate Dynamic Programming "
+            "Finally Performs Well in the Game of Tetris, NIPS 26; learnt on 10x10; also in "
+            "Scherrer et al. (2015), Approximate Modified Policy Iteration and its Application "
+            "to the Game of Tetris, JMLR 16",
+            (-2.18, 2.42, -2.17, -3.31, 0.95, -2.22, -0.81, -9.65, 1.27),
+            FeatureSet.DT,
         ),
     )
 }
