@@ -1,6 +1,6 @@
-"""Importing this module makes `mltetris/Placement-v0` known to Gymnasium.
+"""Importing this module makes this project's environments known to Gymnasium.
 
-Either of these gives the environment:
+Either of these gives `mltetris/Placement-v0`, and likewise `mltetris/Keys-v0`:
 
     import mltetris_server.game.registration
     gymnasium.make("mltetris/Placement-v0")
@@ -13,14 +13,20 @@ from __future__ import annotations
 import gymnasium
 
 PLACEMENT_ENV = "mltetris/Placement-v0"
+KEYS_ENV = "mltetris/Keys-v0"
+
+# As text, so that registering compiles nothing and imports no numba.
+_ENTRY_POINTS = {
+    PLACEMENT_ENV: "mltetris_server.game.environments:PlacementEnv",
+    KEYS_ENV: "mltetris_server.game.keys_environment:KeysEnv",
+}
 
 
 def register() -> None:
-    """Register `mltetris/Placement-v0` unless it is; importing this module has done it."""
-    if PLACEMENT_ENV not in gymnasium.registry:
-        gymnasium.register(
-            id=PLACEMENT_ENV, entry_point="mltetris_server.game.environments:PlacementEnv"
-        )
+    """Register what is not registered yet; importing this module has done it."""
+    for name, entry_point in _ENTRY_POINTS.items():
+        if name not in gymnasium.registry:
+            gymnasium.register(id=name, entry_point=entry_point)
 
 
 register()
