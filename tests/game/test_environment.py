@@ -16,7 +16,9 @@ from mltetris_server.game.display import ShownGame
 from mltetris_server.game.engine import CANDIDATE, ENDS_GAME, LEGAL
 from mltetris_server.game.environments import PlacementEnv
 from mltetris_server.game.registration import PLACEMENT_ENV, register
+from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.logger import Logger
 
 KINDS: list[dict[str, Any]] = [
     {},
@@ -82,7 +84,7 @@ def test_an_observation_is_the_scaled_afterstates_and_two_flags(feature_set: str
         assert (reward, over, truncated) == (game.score - before, game.game_over, False)
         assert info["lines_cleared"] == lines
         assert (info["lines"], info["score"]) == (game.lines, game.score)
-        assert (info["placements"], info["episode"]) == (game.placements, game.episode)
+        assert (info["placements"], info["game_number"]) == (game.placements, game.episode)
         if over:
             ended += 1
             rows, _ = env.reset()
@@ -119,6 +121,14 @@ def test_with_board_an_observation_is_the_cells_of_every_afterstate(height: int)
         if over:
             rows, _ = env.reset()
     assert lines > 0
+
+
+def test_a_stock_algorithm_trains_on_it() -> None:
+    model = PPO("MlpPolicy", gymnasium.make(PLACEMENT_ENV), n_steps=64, seed=7, device="cpu")
+    model.set_logger(Logger(None, []))
+    model.learn(128)
+    assert model.num_timesteps == 128
+    assert model.ep_info_buffer, "what the monitor tells of finished games"
 
 
 def test_an_illegal_action_costs_a_little_and_ends_the_episode() -> None:

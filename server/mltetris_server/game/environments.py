@@ -44,7 +44,8 @@ class PlacementEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     game. An illegal action changes nothing, earns -0.1 and ends the episode, as there.
 
     Info: `action_mask` int8[4W] (legal placements), `lines_cleared` (by this placement),
-    `lines`, `placements`, `score` and `episode` of the game.
+    `lines`, `placements` and `score` of the game, and its `game_number` (`episode` is
+    what the monitors of Gymnasium and Stable-Baselines3 put there).
 
     `reset(seed=s)` starts the first game of seed s, the same as `ShownGame(config, s)`;
     `reset()` goes on to that seed's next game.
@@ -171,5 +172,5 @@ class PlacementEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             "lines": game.lines,
             "placements": game.placements,
             "score": game.score,
-            "episode": game.episode,
+            "game_number": game.episode,
         }

@@ -184,8 +184,9 @@ class KeysEnv(gymnasium.Env[NDArray[np.uint8], np.int64]):
     Reward: tetris-gymnasium's defaults: 1 + W * lines**2 for a step in which a piece
     settles, and 0 for any other and for the one that ends the game.
 
-    Info: `lines_cleared` (in this step), `lines`, `placements`, `score` and `episode` of
-    the game.
+    Info: `lines_cleared` (in this step), `lines`, `placements` and `score` of the game, and
+    its `game_number` (`episode` is what the monitors of Gymnasium and Stable-Baselines3
+    put there).
 
     `reset(seed=s)` starts the first game of seed s, with the pieces that
     `mltetris/Placement-v0` has there; `reset()` goes on to that seed's next game. An
@@ -277,5 +278,5 @@ class KeysEnv(gymnasium.Env[NDArray[np.uint8], np.int64]):
             "lines": game.lines,
             "placements": game.placements,
             "score": game.score,
-            "episode": game.episode,
+            "game_number": game.episode,
         }
