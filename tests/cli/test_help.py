@@ -12,7 +12,7 @@ from support.cli import Cli
 
 COMMANDS = [
     "up", "serve", "train", "watch", "ps", "show", "pause", "resume", "stop", "speed", "mode",
-    "set", "rm", "demo", "viewer", "doctor", "version", "slots",
+    "set", "rm", "demo", "viewer", "plot", "doctor", "version", "slots",
     *(f"slots {name}" for name in (
         "ls", "show", "save", "cp", "mv", "rm", "use", "export", "import", "edit", "notes"
     )),

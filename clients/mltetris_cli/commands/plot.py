@@ -100,6 +100,7 @@ def plot(
             "plots need matplotlib, which is not installed",
             'Install it with `pip install "mltetris[plot]"`.',
         )
+    from mltetris_cli.plotting.axes import spans_decades
     from mltetris_cli.plotting.drawing import Look, write
     from mltetris_cli.plotting.gathering import (
         families_of,
@@ -120,7 +121,9 @@ def plot(
             raise missing
         session.say(f"left out: {missing.message}")
     shown = [run for run in found if run.id in curves]
-    families = families_of(shown, [curves[run.id] for run in shown], by)
+    if log is None:
+        log = spans_decades(curves.values(), metric)
+    families = families_of(shown, [curves[run.id] for run in shown], by, log_x=log_x, log_y=log)
     look = Look(metric, over, log, log_x, title, in_common(shown), inches)
     try:
         write(families, look, out)

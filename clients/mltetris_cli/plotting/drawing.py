@@ -1,13 +1,15 @@
-"""Curves as a picture: matplotlib, without a display. Nothing else of the command imports it."""
+"""Curves as a picture: matplotlib, without a display."""
 
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -15,36 +17,41 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator, SymmetricalLogLocator
 
-from mltetris_cli.live import figures
+from mltetris_cli.plotting.axes import scale_x, scale_y, time_unit
 from mltetris_cli.plotting.choices import MetricName, OverName
-from mltetris_cli.plotting.curves import METRICS, Curve
+from mltetris_cli.plotting.curves import METRICS, Curve, Mark
 from mltetris_cli.plotting.families import Family
+from mltetris_cli.plotting.legend import write_legend
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 DPI = 150
 """Dots an inch of a PNG."""
-LOG_DECADES = 2.0
-"""Lines that span more than this go on a logarithmic axis unless told otherwise."""
 
 # Okabe and Ito, "Color Universal Design" (2008), without the yellow, which fades on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DASHES = ("-", "--", ":", "-.")
-_INK, _PALE, _GRID = "#222222", "#666666", "#E4E4E4"
-_FEW_POINTS = 40
+_Dashes = Literal["-", "--", ":", "-."]
+_DASHES: tuple[_Dashes, ...] = ("-", "--", ":", "-.")
+_INK, _PALE, _AXIS, _GRID = "#222222", "#666666", "#AAAAAA", "#E4E4E4"
+_STEERED: tuple[float, Sequence[float]] = (0, (1, 2))
+_FEW_EVALUATIONS = 40
 _MOST_TEXTS = 8
-_STYLE = {
+# Triangles are no closer to each other than this share of the width.
+_TRIANGLES_APART = 1 / 60
+_STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
     "text.color": _INK,
     "text.parse_math": False,  # names of runs may hold a $
-    "axes.edgecolor": "#AAAAAA",
+    "axes.edgecolor": _AXIS,
     "axes.labelcolor": _INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "xtick.color": "#AAAAAA",
-    "ytick.color": "#AAAAAA",
+    "xtick.color": _AXIS,
+    "ytick.color": _AXIS,
     "xtick.labelcolor": _INK,
     "ytick.labelcolor": _INK,
     "grid.color": _GRID,
@@ -61,7 +68,7 @@ class Look:
     Attributes:
         metric: what the curves are.
         over: what they are drawn over.
-        log: whether the y axis is logarithmic; None: where ``lines`` span over two decades.
+        log: whether the y axis is logarithmic; around 0 it is straight then.
         log_x: whether the x axis is logarithmic.
         title: above everything; None: the metric's own.
         subtitle: below the title; may be empty.
@@ -70,7 +77,7 @@ class Look:
 
     metric: MetricName = "lines"
     over: OverName = "placements"
-    log: bool | None = None
+    log: bool = False
     log_x: bool = False
     title: str | None = None
     subtitle: str = ""
@@ -86,51 +93,17 @@ def write(families: Sequence[Family], look: Look, path: Path) -> None:
         OSError: the file cannot be written.
     """
     kind = path.suffix.lower().removeprefix(".")
-    buffer = io.BytesIO()
-    # Without them a file says when it was made, and two of the same curves differ.
+    # Otherwise the file says when it was made.
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with _our_style():
-        figure = draw(families, look)
-        figure.savefig(buffer, format=kind, dpi=DPI, metadata=undated)
+    buffer = io.BytesIO()
+    with style():
+        draw(families, look).savefig(buffer, format=kind, dpi=DPI, metadata=undated)
     path.write_bytes(buffer.getvalue())
 
 
-def draw(families: Sequence[Family], look: Look) -> Figure:
-    """The picture of families of curves."""
-    figure = Figure(figsize=look.size, layout="constrained")
-    axes = figure.add_subplot()
-    metric = METRICS[look.metric]
-    every = [c for family in families for c in (family.curve, *family.members) if len(c)]
-    unit, scale = _time_unit(every) if look.over == "seconds" else ("", 1.0)
-    for place, family in enumerate(families):
-        colour = _COLOURS[place % len(_COLOURS)]
-        dashes = _DASHES[place // len(_COLOURS) % len(_DASHES)]
-        _draw_family(axes, family, colour, dashes, scale)
-    marked = len(families) == 1 and not families[0].members and bool(families[0].curve.marks)
-    if marked:
-        _draw_marks(axes, families[0].curve, scale)
-    _scale_y(axes, every, look)
-    _scale_x(axes, every, look, scale)
-    axes.grid(visible=True, which="major")
-    axes.set_ylabel(metric.axis)
-    axes.set_xlabel(f"time spent running, {unit}" if unit else "placements learnt from")
-    _write_title(figure, axes, look, metric.title)
-    _write_legend(figure, families, look, marked=marked)
-    return figure
-
-
-def is_log(curves: Sequence[Curve], metric: MetricName) -> bool:
-    """Whether a metric is drawn over a logarithmic axis where nobody said.
-
-    Lines below 1 count as 1: how far from nothing a beginner is does not matter.
-    """
-    ys = [y for curve in curves for y in curve.ys]
-    return metric == "lines" and bool(ys) and max(ys) > 10**LOG_DECADES * max(1.0, min(ys))
-
-
 @contextmanager
-def _our_style() -> Iterator[None]:
-    """Draws the same whatever the user's settings of matplotlib are."""
+def style() -> Iterator[None]:
+    """Within it everything is drawn the same, whatever the user's settings of matplotlib are."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
@@ -139,57 +112,113 @@ def _our_style() -> Iterator[None]:
         yield
 
 
-def _draw_family(axes: Axes, family: Family, colour: str, dashes: str, scale: float) -> None:
+def draw(families: Sequence[Family], look: Look) -> Figure:
+    """The picture of families of curves, at least one; to be called within `style`."""
+    figure = Figure(figsize=look.size, layout="constrained")
+    axes = figure.add_subplot()
+    if look.over == "seconds":
+        unit, length = time_unit([family.curve for family in families])
+        families = [_in_unit(family, length) for family in families]
+        axes.set_xlabel(f"time spent running, {unit}")
+    else:
+        axes.set_xlabel("placements learnt from")
+    axes.set_ylabel(METRICS[look.metric].axis)
+    axes.grid(visible=True, which="major")
+    entries: list[tuple[Artist, str]] = []
+    for place, family in enumerate(families):
+        colour = _COLOURS[place % len(_COLOURS)]
+        dashes = _DASHES[place // len(_COLOURS) % len(_DASHES)]
+        few = 1 if look.metric != "lines" else _FEW_EVALUATIONS
+        _draw_family(axes, family, colour, dashes, dots=len(family.curve) <= few)
+        handle = Line2D([], [], color=colour, linestyle=dashes, linewidth=2.2)
+        entries.append((handle, family.label))
+    every = [curve for family in families for curve in (family.curve, *family.members)]
+    scale_x(axes, every, log=look.log_x)
+    scale_y(axes, every, look.metric, log=look.log)
+    for place, family in enumerate(families):  # how close they are is known by now
+        _draw_bounds(axes, family, _COLOURS[place % len(_COLOURS)])
+    entries += _meanings(families)
+    if len(families) == 1 and families[0].curve.marks:
+        _draw_marks(axes, families[0].curve.marks)
+        handle = Line2D([], [], color=_PALE, linewidth=0.8, linestyle=_STEERED)
+        entries.append((handle, "steered"))
+    _write_title(axes, look)
+    write_legend(figure, entries)
+    return figure
+
+
+def _in_unit(family: Family, length: float) -> Family:
+    """The same with its x in units of so many seconds."""
+
+    def scaled(curve: Curve) -> Curve:
+        marks = tuple(Mark(mark.x / length, mark.text) for mark in curve.marks)
+        return replace(curve, xs=tuple(x / length for x in curve.xs), marks=marks)
+
+    return Family(family.label, scaled(family.curve), tuple(map(scaled, family.members)))
+
+
+def _draw_family(axes: Axes, family: Family, colour: str, dashes: _Dashes, *, dots: bool) -> None:
     for member in family.members:
-        xs = [x / scale for x in member.xs]
-        axes.plot(xs, member.ys, color=colour, linestyle=dashes, linewidth=0.7, alpha=0.45)
-        _draw_bounds(axes, member, colour, scale, size=2.5, alpha=0.45)
+        axes.plot(member.xs, member.ys, color=colour, linestyle=dashes, linewidth=0.7, alpha=0.45)
     curve = family.curve
-    xs = [x / scale for x in curve.xs]
     if curve.lows != curve.highs:
-        axes.fill_between(xs, curve.lows, curve.highs, color=colour, alpha=0.16, linewidth=0)
-    marker = "o" if len(curve) <= _FEW_POINTS and not family.members else ""
+        axes.fill_between(curve.xs, curve.lows, curve.highs, color=colour, alpha=0.16, linewidth=0)
     axes.plot(
-        xs,
+        curve.xs,
         curve.ys,
         color=colour,
         linestyle=dashes,
         linewidth=1.8,
-        marker=marker,
+        marker="o" if dots and not family.members else "",
         markersize=3.5,
         zorder=3,
     )
-    if not family.members:
-        _draw_bounds(axes, curve, colour, scale, size=5.5, alpha=1.0)
 
 
-def _draw_bounds(axes: Axes, curve: Curve, colour: str, scale: float, **how: float) -> None:
-    """Upward triangles where games were cut off: it is at least this."""
-    points = [(x / scale, y) for x, y, b in zip(curve.xs, curve.ys, curve.bounds, strict=True) if b]
-    if points:
+def _draw_bounds(axes: Axes, family: Family, colour: str) -> None:
+    """Triangles that point up where games were cut off: it is at least this."""
+    to_share = axes.transScale + axes.transLimits
+    for curve in (*family.members, family.curve):
+        main = curve is family.curve
+        places = [place for place, bound in enumerate(curve.bounds) if bound]
+        if not places:
+            continue
+        shares = [float(to_share.transform((curve.xs[place], 1.0))[0]) for place in places]
+        shown = [places[i] for i in spaced(shares, _TRIANGLES_APART)]
         axes.plot(
-            [x for x, _ in points],
-            [y for _, y in points],
+            [curve.xs[place] for place in shown],
+            [curve.ys[place] for place in shown],
             linestyle="",
             marker="^",
             color=colour,
-            markersize=how["size"],
-            alpha=how["alpha"],
+            markersize=5.5 if main else 3.0,
+            alpha=1.0 if main else 0.45,
             markeredgecolor="white",
             markeredgewidth=0.5,
             zorder=4,
         )
 
 
-def _draw_marks(axes: Axes, curve: Curve, scale: float) -> None:
-    for mark in curve.marks:
-        axes.axvline(mark.x / scale, color=_PALE, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-    if len(curve.marks) > _MOST_TEXTS:
+def spaced(values: Sequence[float], apart: float) -> list[int]:
+    """The places of values, ascending, that are at least so far apart; the last is one of them."""
+    kept: list[int] = []
+    limit = math.inf
+    for place in range(len(values) - 1, -1, -1):
+        if values[place] <= limit:
+            kept.append(place)
+            limit = values[place] - apart
+    return kept[::-1]
+
+
+def _draw_marks(axes: Axes, marks: Sequence[Mark]) -> None:
+    for mark in marks:
+        axes.axvline(mark.x, color=_PALE, linewidth=0.8, linestyle=_STEERED, zorder=1)
+    if len(marks) > _MOST_TEXTS:
         return
-    for mark in curve.marks:
+    for mark in marks:
         axes.annotate(
             mark.text,
-            (mark.x / scale, 1.0),
+            (mark.x, 1.0),
             xycoords=axes.get_xaxis_transform(),
             xytext=(-2, -2),
             textcoords="offset points",
@@ -201,92 +230,35 @@ def _draw_marks(axes: Axes, curve: Curve, scale: float) -> None:
         )
 
 
-def _scale_y(axes: Axes, curves: Sequence[Curve], look: Look) -> None:
-    values = [v for c in curves for v in (*c.ys, *c.lows)]
-    log = is_log(curves, look.metric) if look.log is None else look.log
-    if not log:
-        if min(values) >= 0:
-            axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(FuncFormatter(_number))
-        return
-    smallest = min((abs(v) for v in values if v), default=1.0)
-    if min(values) > 0 and (look.metric != "lines" or smallest >= 1):
-        axes.set_yscale("log")
-    else:
-        # Around 0 the axis is straight: of lines up to 1, of others up to the smallest number.
-        threshold = 1.0 if look.metric == "lines" else smallest
-        axes.set_yscale("symlog", linthresh=threshold, linscale=0.5)
-        subs = list(range(2, 10))
-        locator = SymmetricalLogLocator(base=10, linthresh=threshold, subs=subs)
-        axes.yaxis.set_minor_locator(locator)
-        if min(values) >= 0:
-            axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(_number))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda _value, _place: ""))
-
-
-def _scale_x(axes: Axes, curves: Sequence[Curve], look: Look, scale: float) -> None:
-    if look.log_x and any(x > 0 for c in curves for x in c.xs):
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda _value, _place: ""))
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
-        first = min(c.xs[0] for c in curves) / scale
-        last = max(c.xs[-1] for c in curves) / scale
-        if 0 <= first < 0.5 * last:
-            axes.set_xlim(0, last * 1.02)
-    axes.xaxis.set_major_formatter(FuncFormatter(_number))
-
-
-def _number(value: float, _place: int | None = None) -> str:
-    """A tick's number; SI units from 1,000 on."""
-    if value == 0:
-        return "0"
-    return figures.short(value) if abs(value) >= 1 else figures.small(value)
-
-
-def _time_unit(curves: Sequence[Curve]) -> tuple[str, float]:
-    """The unit for times as long as these, and its seconds."""
-    longest = max(curve.xs[-1] for curve in curves)
-    if longest < 300:
-        return "s", 1.0
-    return ("min", 60.0) if longest < 3 * 3600 else ("h", 3600.0)
-
-
-def _write_title(figure: Figure, axes: Axes, look: Look, default: str) -> None:
-    title = default if look.title is None else look.title
-    axes.set_title(look.subtitle, loc="left", fontsize=9, color=_PALE)
-    if title:
-        figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
-
-
-def _write_legend(figure: Figure, families: Sequence[Family], look: Look, *, marked: bool) -> None:
-    handles: list[Artist] = []
-    words: list[str] = []
-
-    def add(handle: Artist, text: str) -> None:
-        handles.append(handle)
-        words.append(text)
-
-    for place, family in enumerate(families):
-        colour = _COLOURS[place % len(_COLOURS)]
-        dashes = _DASHES[place // len(_COLOURS) % len(_DASHES)]
-        add(Line2D([], [], color=colour, linestyle=dashes, linewidth=2.2), family.label)
-    several = any(family.members for family in families)
-    if several:
-        add(Patch(facecolor=_PALE, alpha=0.25), "median and range of the runs")
-    elif look.metric == "lines":
-        add(Patch(facecolor=_PALE, alpha=0.25), "± 1 standard error")
-    if any(any(c.bounds) for family in families for c in (family.curve, *family.members)):
-        add(
-            Line2D([], [], linestyle="", marker="^", color=_PALE, markersize=6),
-            "at least: games were cut off",
+def _write_title(axes: Axes, look: Look) -> None:
+    title = METRICS[look.metric].title if look.title is None else look.title
+    if look.subtitle:
+        axes.annotate(
+            look.subtitle,
+            (0.0, 1.0),
+            xycoords="axes fraction",
+            xytext=(0, 7),
+            textcoords="offset points",
+            fontsize=9,
+            color=_PALE,
         )
-    if marked:
-        add(Line2D([], [], color=_PALE, linewidth=0.8, linestyle=(0, (1, 2))), "steered")
-    # About how many fit beside each other: a letter is 0.075 inches wide, a handle 0.55.
-    width = 0.55 + 0.075 * max(map(len, words))
-    columns = max(1, min(len(words), int((look.size[0] - 0.2) / width)))
-    figure.legend(
-        handles, words, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
-    )
+    pad = 24 if look.subtitle else 10
+    axes.set_title(title, loc="left", pad=pad, fontsize=13, fontweight="bold")
+
+
+def _meanings(families: Sequence[Family]) -> list[tuple[Artist, str]]:
+    """What the legend says of bands and triangles, where there are any."""
+    entries: list[tuple[Artist, str]] = []
+    band = Patch(facecolor=_PALE, alpha=0.25)
+    thick = Line2D([], [], color=_PALE, linewidth=2.2)
+    if any(len(family.members) > 1 for family in families):
+        entries.append((band, "median and range; thin: each run"))
+    elif any(family.curve.lows != family.curve.highs for family in families):
+        entries.append((band, "± 1 standard error"))
+    if any(len(family.members) == 1 for family in families):
+        entries.append((thick, "means; thin: all points"))
+    curves = [curve for family in families for curve in (family.curve, *family.members)]
+    if any(any(curve.bounds) for curve in curves):
+        triangle = Line2D([], [], linestyle="", marker="^", color=_PALE, markersize=6)
+        entries.append((triangle, "at least: games were cut off"))
+    return entries

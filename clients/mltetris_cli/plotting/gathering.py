@@ -11,7 +11,7 @@ from mltetris_cli.exits import CliError, ExitCode
 from mltetris_cli.live import words
 from mltetris_cli.plotting.choices import GroupingName, MetricName, OverName
 from mltetris_cli.plotting.curves import METRICS, Curve, curve_of
-from mltetris_cli.plotting.families import Family, median_of
+from mltetris_cli.plotting.families import Family, family_of, median_of
 from mltetris_cli.plotting.naming import grouped
 from mltetris_cli.resolve import resolve_run
 
@@ -75,8 +75,22 @@ def nothing_to_draw(run: Run, metric: MetricName) -> CliError:
     )
 
 
-def families_of(runs: Sequence[Run], curves: Sequence[Curve], by: GroupingName) -> list[Family]:
+def families_of(
+    runs: Sequence[Run],
+    curves: Sequence[Curve],
+    by: GroupingName,
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+) -> list[Family]:
     """The curves as they are to be drawn: each for itself, or as medians of what belongs together.
+
+    Args:
+        runs: the runs.
+        curves: of each of them, not empty.
+        by: what belongs together.
+        log_x: whether they are drawn over a logarithmic x axis.
+        log_y: whether they are drawn over a logarithmic y axis.
 
     Raises:
         CliError: runs that belong together were never at the same x.
@@ -85,9 +99,9 @@ def families_of(runs: Sequence[Run], curves: Sequence[Curve], by: GroupingName) 
     for label, places in grouped(runs, by).items():
         members = tuple(curves[place] for place in places)
         if len(members) == 1:
-            families.append(Family(label, members[0]))
+            families.append(family_of(label, members[0]))
             continue
-        middle = median_of(members)
+        middle = median_of(members, log_x=log_x, log_y=log_y)
         if not len(middle):
             raise CliError(
                 f"the {len(members)} runs of {label} have no stretch in common",
