@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mltetris_server.learning.config import TdConfig
+from mltetris_server.hyperparameters import TdConfig
 from mltetris_server.learning.evaluation import GreedyEvaluation
 from mltetris_server.learning.td import TD
 from mltetris_server.learning.warming import warm_up

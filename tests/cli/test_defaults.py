@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mltetris_server.learning.config import TdConfig
+from mltetris_server.hyperparameters import TdConfig
 
 HELP = subprocess.run(
     [str(Path(sys.executable).parent / "mltetris"), "train", "--help"],

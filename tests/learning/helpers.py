@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from mltetris_server.learning.config import TdConfig
+from mltetris_server.hyperparameters import TdConfig
 from mltetris_server.learning.kernels import Network
 from mltetris_server.learning.td import TD
 

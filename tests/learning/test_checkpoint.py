@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from learning.helpers import SMALL, small_td
 from mltetris_server.game.config import FeatureSet, GameConfig
+from mltetris_server.hyperparameters import HyperparameterError, TdConfig
 from mltetris_server.learning.checkpoint import CheckpointError, dump, load
-from mltetris_server.learning.config import HyperparameterError, TdConfig
 from mltetris_server.learning.evaluation import GreedyEvaluation
 from mltetris_server.learning.model import POLICY_FILE, TRAINING_FILE
 from mltetris_server.learning.td import TD
@@ -300,7 +300,7 @@ def test_no_policy_is_refused(checkpoint):
 @pytest.mark.parametrize(
     ("path", "value", "named"),
     [
-        (("algorithm",), "dqn", "algorithm"),
+        (("algorithm",), "sarsa", "algorithm"),
         (("algorithm",), None, "algorithm"),
         (("features",), "pixels", "features"),
         (("features",), ["bcts"], "features"),

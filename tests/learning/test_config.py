@@ -4,7 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from mltetris_server.learning.config import HyperparameterError, TdConfig
+from mltetris_server.hyperparameters import HyperparameterError, TdConfig
 
 PROTO = Path(__file__).parents[2] / "protos" / "mltetris" / "v1" / "run.proto"
 
@@ -66,13 +66,13 @@ def test_what_is_too_much_together_is_refused(values):
 
 
 def test_a_low_game_gets_low_training_boards():
-    assert TdConfig.for_height(20).training_height == 10
-    assert TdConfig.for_height(8).training_height == 8
-    assert TdConfig.for_height(20, {"training_height": 20}).training_height == 20
+    assert TdConfig.for_game(20, "bcts").training_height == 10
+    assert TdConfig.for_game(8, "bcts").training_height == 8
+    assert TdConfig.for_game(20, "bcts", {"training_height": 20}).training_height == 20
     with pytest.raises(HyperparameterError, match="training_height"):
-        TdConfig.for_height(8, {"training_height": 9})
+        TdConfig.for_game(8, "bcts", {"training_height": 9})
     with pytest.raises(HyperparameterError, match="no such hyperparameter"):
-        TdConfig.for_height(8, {"speed": 9})
+        TdConfig.for_game(8, "bcts", {"speed": 9})
 
 
 def test_a_dictionary_gives_the_same_back():

@@ -16,14 +16,13 @@ from mltetris_server.learning.kernels import (
     LAST,
     NOT_A_CANDIDATE,
     Network,
-    gradient,
     look,
+    new_rollout,
     play,
-    returns,
     roll,
 )
-from mltetris_server.learning.memory import new_rollout
 from mltetris_server.learning.player import make_eye
+from mltetris_server.learning.td.kernels import gradient, returns
 
 SEED = np.uint64(2**64 - 3)
 
@@ -38,7 +37,7 @@ def torch_twin(network: Network) -> th.nn.Sequential:
     return twin
 
 
-@pytest.mark.parametrize("features", FeatureSet)
+@pytest.mark.parametrize("features", [FeatureSet.SIMPLE, FeatureSet.BCTS, FeatureSet.DT])
 @pytest.mark.parametrize(("width", "hidden"), [(10, 32), (4, 1), (7, 5)])
 def test_look_values_placements_as_torch_does(features, width, hidden):
     config = GameConfig(width, 8)
@@ -228,12 +227,12 @@ def test_kernels_stay_inside_their_arrays(tmp_path):
     """With numba's bounds checks on, at sizes where a step too far would show."""
     code = """
 from mltetris_server.game.config import FeatureSet, GameConfig
-from mltetris_server.learning.config import TdConfig
+from mltetris_server.hyperparameters import TdConfig
 from mltetris_server.learning.evaluation import GreedyEvaluation
 from mltetris_server.learning.td import TD
 for width, height, hidden in ((4, 4, 1), (10, 20, 32), (32, 40, 7)):
-    for features in FeatureSet:
-        config = TdConfig.for_height(height, dict(boards=3, rollout_steps=5, batch_size=9,
+    for features in (FeatureSet.SIMPLE, FeatureSet.BCTS, FeatureSet.DT):
+        config = TdConfig.for_game(height, features, dict(boards=3, rollout_steps=5, batch_size=9,
             window=2, hidden_units=hidden))
         td = TD(game=GameConfig(width, height), features=features, config=config, seed=1)
         td.learn(300)

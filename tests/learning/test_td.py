@@ -10,7 +10,7 @@ import torch as th
 from learning.helpers import SMALL, small_td
 from mltetris_server.game.config import FeatureSet, GameConfig
 from mltetris_server.game.registration import PLACEMENT_ENV
-from mltetris_server.learning.config import HyperparameterError, TdConfig
+from mltetris_server.hyperparameters import HyperparameterError, TdConfig
 from mltetris_server.learning.evaluation import GreedyEvaluation
 from mltetris_server.learning.td import TD
 from stable_baselines3 import DQN
@@ -227,7 +227,7 @@ def test_schedules_go_by_placements_and_can_be_overridden():
 
 
 @pytest.mark.parametrize("flat", [True, False])
-@pytest.mark.parametrize("features", FeatureSet)
+@pytest.mark.parametrize("features", TdConfig.feature_sets)
 def test_predict_chooses_what_the_player_chooses(features, flat):
     td = TD(features=features, seed=2)
     td.learn(20_000)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from mltetris_server.game.config import FeatureSet, GameConfig
-from mltetris_server.learning.config import TdConfig
+from mltetris_server.hyperparameters import TdConfig
 from mltetris_server.learning.kernels import Network
 from mltetris_server.learning.model import POLICY_FILE, ModelDescription, dump_network
 from worker.fake_server import FakeServer

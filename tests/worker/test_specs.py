@@ -23,7 +23,7 @@ from mltetris_api.v1.run_pb2 import (
 )
 from mltetris_server.game.config import FeatureSet as Features
 from mltetris_server.game.config import GameConfig
-from mltetris_server.learning.config import HyperparameterError, TdConfig
+from mltetris_server.hyperparameters import HyperparameterError, TdConfig
 from mltetris_server.worker.specs import SpecError, plan_demo, plan_training
 
 CONTROL = RunControl(
@@ -42,7 +42,7 @@ def test_an_empty_spec_gets_every_default() -> None:
     plan = plan_training(TrainingSpec(), CONTROL)
     assert plan.game == GameConfig()
     assert plan.features == Features.BCTS
-    assert plan.td == TdConfig()
+    assert plan.config == TdConfig()
     assert not plan.continues
     spec = plan.spec
     assert spec.algorithm == Algorithm.ALGORITHM_TD
@@ -86,7 +86,11 @@ def test_what_is_given_stays() -> None:
     assert plan.spec.HasField("seed")
     assert plan.game == GameConfig(width=6, rule="published")  # type: ignore[arg-type]
     assert plan.features == Features.SIMPLE
-    assert (plan.td.gamma, plan.td.boards, plan.td.td_lambda) == (0.0, 8, TdConfig.td_lambda)
+    assert (plan.config.gamma, plan.config.boards, plan.config.td_lambda) == (
+        0.0,
+        8,
+        TdConfig.td_lambda,
+    )
     assert plan.spec.evaluation.period == Duration(nanos=500_000_000)
     assert plan.spec.evaluation.seed == 0
     assert plan.spec.evaluation.max_lines == 5_000
@@ -101,7 +105,7 @@ def test_seeds_serve_one_purpose_each() -> None:
 
 
 def test_training_boards_are_no_higher_than_the_game() -> None:
-    assert plan_training(TrainingSpec(game=GameSpec(height=6)), CONTROL).td.training_height == 6
+    assert plan_training(TrainingSpec(game=GameSpec(height=6)), CONTROL).config.training_height == 6
     asked = TrainingSpec(game=GameSpec(height=6), td=TdParams(training_height=8))
     with pytest.raises(HyperparameterError, match="training_height"):
         plan_training(asked, CONTROL)
@@ -112,7 +116,11 @@ def test_a_model_decides_what_is_left_open() -> None:
     assert plan.continues
     assert plan.game == GameConfig(8, 16, "published", "uniform")  # type: ignore[arg-type]
     assert plan.features == Features.SIMPLE
-    assert (plan.td.gamma, plan.td.learning_rate, plan.td.hidden_units) == (0.9, 0.5, 16)
+    assert (plan.config.gamma, plan.config.learning_rate, plan.config.hidden_units) == (
+        0.9,
+        0.5,
+        16,
+    )
 
 
 @pytest.mark.parametrize(

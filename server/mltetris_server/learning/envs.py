@@ -26,7 +26,7 @@ def agree(
     try:
         env_game, env_features = env.get_attr("config")[0], env.get_attr("feature_set")[0]
     except AttributeError as error:
-        raise ValueError("TD learns mltetris/Placement-v0, no other environment") from error
+        raise ValueError("mltetris/Placement-v0 is learnt, no other environment") from error
     for name, wanted, there in (("game", game, env_game), ("features", features, env_features)):
         if wanted not in (None, there):
             raise ValueError(f"{name} is {wanted}, but the environment's is {there}")

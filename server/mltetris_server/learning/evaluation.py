@@ -63,7 +63,7 @@ class GreedyEvaluation:
         if max_lines < 1:
             raise ValueError(f"max_lines must be at least 1, not {max_lines}")
         # An eye of its own: the player may be in use elsewhere between two slices.
-        self._player = Player(player.network, player.features, player.death_reward)
+        self._player = Player(player.network, player.features, player.fatal_value)
         self._eye = self._player.eye(game)
         self._games = new_games(game, games, seed)
         self._done = np.zeros(games, np.uint8)

@@ -10,7 +10,8 @@ from mltetris_server.learning.model import CheckpointError
 
 
 def export_sb3(bundle: bytes) -> bytes:
-    """The .zip that `TD.load` and, where this package is importable, `DQN.load` read.
+    """The .zip that the algorithm's class and, where this package is importable, for `td` and `dqn`
+    also the stock `DQN.load` read.
 
     Args:
         bundle: A SLOT bundle, as ExportSlot writes it.
@@ -22,7 +23,7 @@ def export_sb3(bundle: bytes) -> bytes:
     placements = manifest.get("placements", 0)
     if isinstance(placements, bool) or not isinstance(placements, int):
         raise CheckpointError("manifest.json: placements", "must be a whole number")
-    td = load(manifest["model"], files, placements=placements)
+    agent = load(manifest["model"], files, placements=placements)
     target = io.BytesIO()
-    td.save(target)
+    agent.save(target)
     return target.getvalue()

@@ -1,4 +1,4 @@
-"""The learner's compiled inner loops: the network, rollouts, returns, gradients, greedy play.
+"""Compiled inner loops that all learners share: the network, rollouts, greedy play.
 
 Floating-point sums are written so that the compiler may use vector instructions without changing
 their order (no fastmath): the same seed gives the same bits wherever the code runs.
@@ -23,12 +23,12 @@ from mltetris_server.game.engine import (
 from mltetris_server.game.randomness import mix
 
 NOT_A_CANDIDATE = np.float32(-1e6)
-"""Value of a placement that is illegal or repeats another one: below every death reward."""
+"""Value of a placement that is illegal or repeats another one: below every fatal value."""
 
 # What became of a placement of a rollout (`Rollout.kinds`).
 GREEDY, EXPLORED, FATAL, LAST = 0, 1, 2, 4
 
-_ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
+_ZERO = np.float32(0)
 _SHIFT, _HALF_WORD = np.uint64(11), np.uint64(32)
 _UNIT = 2.0**-53
 
@@ -36,10 +36,13 @@ _UNIT = 2.0**-53
 class Network(NamedTuple):
     """features F -> ReLU hidden H -> 1, as contiguous float32 arrays.
 
+    Without hidden units (H = 0) it is linear in the features; where these are the raw board, a
+    table of patterns (`tables`).
+
     Attributes:
         hidden_weights: [H, F].
         hidden_bias: [H].
-        output_weights: [H].
+        output_weights: [H]; of a linear network [F]; of a table [entries].
         output_bias: [1].
     """
 
@@ -55,7 +58,7 @@ class Eye(NamedTuple):
     Attributes:
         settings: int64[1]: the feature set's code.
         scales: float32[F]: what features are multiplied by.
-        death_reward: float32[1]: value of a placement that ends the game.
+        fatal_value: float32[1]: value of a placement that ends the game.
         features: float32[A, F]: the afterstates looked at last.
         flags: uint8[A]: and their flags, as `game.engine.afterstates` defines them.
         values: float32[A]: and their values.
@@ -65,7 +68,7 @@ class Eye(NamedTuple):
 
     settings: NDArray[np.int64]
     scales: NDArray[np.float32]
-    death_reward: NDArray[np.float32]
+    fatal_value: NDArray[np.float32]
     features: NDArray[np.float32]
     flags: NDArray[np.uint8]
     values: NDArray[np.float32]
@@ -89,12 +92,21 @@ class Rollout(NamedTuple):
     kinds: NDArray[np.uint8]
 
 
+def new_rollout(samples: int, inputs: int) -> Rollout:
+    """Room for a rollout of so many placements with so many features."""
+    return Rollout(
+        features=np.zeros((samples, inputs), np.float32),
+        values=np.zeros(samples, np.float32),
+        kinds=np.zeros(samples, np.uint8),
+    )
+
+
 @kernel
 def look(games: Games, i: int, network: Network, eye: Eye) -> int:
     """Value every placement of board i's active piece into `eye.values`; returns the best action.
 
     Among equals the lowest action is best. Not a candidate: `NOT_A_CANDIDATE`; one that ends the
-    game: the death reward.
+    game: the fatal value.
     """
     count = 4 * games.settings[0]
     hidden, inputs = network.hidden_weights.shape
@@ -107,7 +119,7 @@ def look(games: Games, i: int, network: Network, eye: Eye) -> int:
         if not flags & CANDIDATE:
             eye.values[action] = NOT_A_CANDIDATE
         elif flags & ENDS_GAME:
-            eye.values[action] = eye.death_reward[0]
+            eye.values[action] = eye.fatal_value[0]
         else:
             for f in range(inputs):
                 columns[f, m] = eye.features[action, f]
@@ -116,6 +128,11 @@ def look(games: Games, i: int, network: Network, eye: Eye) -> int:
     total = inputs + 1
     for a in range(m):
         columns[total, a] = network.output_bias[0]
+    if hidden == 0:
+        for f in range(inputs):
+            weight = network.output_weights[f]
+            for a in range(m):
+                columns[total, a] += weight * columns[f, a]
     for j in range(hidden):
         bias = network.hidden_bias[j]
         for a in range(m):
@@ -218,148 +235,6 @@ def roll(
             reset_game(games, i)
         rollout.kinds[k] = kind
     return endings
-
-
-@kernel
-def returns(
-    games: Games,
-    network: Network,
-    eye: Eye,
-    rollout: Rollout,
-    gamma: float,
-    td_lambda: float,
-    first: int,
-    last: int,
-    targets: NDArray[np.float32],
-) -> None:
-    """TD(lambda) targets of boards first..last-1 of a whole rollout, into `targets` [T * n].
-
-    With r the death reward where the game was over after placement t and else 0, v the value of
-    the best placement of the state after it:
-
-        G(t) = r                                             where the game was over
-        G(t) = gamma * v(t + 1)                              where t + 1 explored
-        G(t) = gamma * ((1 - lambda) v(t + 1) + lambda G(t + 1))   otherwise
-
-    (Sutton and Barto 2018, equation 12.18, with Watkins' cut at exploring actions.) Behind the
-    last step stands the value of the best placement of the state reached. A fatal placement has
-    no afterstate: its target is NaN, not to be learnt from.
-    """
-    boards = games.columns.shape[0]
-    steps = rollout.values.shape[0] // boards
-    for i in range(first, last):
-        best = look(games, i, network, eye)
-        value = np.float64(eye.values[best])
-        ahead = value
-        for t in range(steps - 1, -1, -1):
-            k = t * boards + i
-            kind = rollout.kinds[k]
-            if kind & LAST:
-                ahead = np.float64(eye.death_reward[0])
-            else:
-                ahead = gamma * ((1 - td_lambda) * value + td_lambda * ahead)
-            targets[k] = np.nan if kind & FATAL else ahead
-            value = np.float64(rollout.values[k])
-            if kind & EXPLORED:
-                ahead = value
-
-
-@kernel
-def gradient(
-    features: NDArray[np.float32],
-    targets: NDArray[np.float32],
-    size: int,
-    batch: int,
-    draw: np.uint64,
-    network: Network,
-    slopes: Network,
-    room: NDArray[np.float32],
-) -> float:
-    """Gradient of the mean Huber loss (delta 1, SB3's choice for DQN) over a random batch.
-
-    Args:
-        features: float32[N, F].
-        targets: float32[N]; rows whose target is NaN are left out.
-        size: Rows to draw from, the first ones.
-        batch: Rows to draw, with replacement.
-        draw: Decides which.
-        network: Where to take the gradient.
-        slopes: Filled with it.
-        room: float32[2 F + 1, H]: scratch.
-
-    Returns:
-        The loss; 0 where no row could be used.
-    """
-    units, inputs = network.hidden_weights.shape
-    # Weights and their slopes input by input, so that the inner loops run over all units:
-    # rows 0..F-1 weights, F..2F-1 slopes, 2F the hidden layer's output and then its slopes.
-    out = 2 * inputs
-    for f in range(inputs):
-        for j in range(units):
-            room[f, j] = network.hidden_weights[j, f]
-            room[inputs + f, j] = _ZERO
-    for j in range(units):
-        slopes.hidden_bias[j] = _ZERO
-        slopes.output_weights[j] = _ZERO
-    bias_slope = _ZERO
-    used = 0
-    for k in range(batch):
-        if not np.isnan(targets[_row(draw, k, size)]):
-            used += 1
-    share = np.float32(1.0 / max(used, 1))
-    loss = 0.0
-    for k in range(batch):
-        row = _row(draw, k, size)
-        if np.isnan(targets[row]):
-            continue
-        for j in range(units):
-            room[out, j] = network.hidden_bias[j]
-        for f in range(inputs):
-            x = features[row, f]
-            for j in range(units):
-                room[out, j] += x * room[f, j]
-        for j in range(units):
-            room[out, j] = max(room[out, j], _ZERO)
-        # Four sums side by side: one would wait for itself.
-        sum_0 = network.output_bias[0]
-        sum_1 = _ZERO
-        sum_2 = _ZERO
-        sum_3 = _ZERO
-        whole = units // 4 * 4
-        for j in range(0, whole, 4):
-            sum_0 += room[out, j] * network.output_weights[j]
-            sum_1 += room[out, j + 1] * network.output_weights[j + 1]
-            sum_2 += room[out, j + 2] * network.output_weights[j + 2]
-            sum_3 += room[out, j + 3] * network.output_weights[j + 3]
-        for j in range(whole, units):
-            sum_0 += room[out, j] * network.output_weights[j]
-        error = ((sum_0 + sum_1) + (sum_2 + sum_3)) - targets[row]
-        slope = min(max(error, -_ONE), _ONE)
-        loss += slope * (error - _HALF * slope)
-        slope *= share
-        bias_slope += slope
-        for j in range(units):
-            slopes.output_weights[j] += slope * room[out, j]
-        for j in range(units):
-            room[out, j] = slope * network.output_weights[j] if room[out, j] > _ZERO else _ZERO
-        for j in range(units):
-            slopes.hidden_bias[j] += room[out, j]
-        for f in range(inputs):
-            x = features[row, f]
-            for j in range(units):
-                room[inputs + f, j] += x * room[out, j]
-    for j in range(units):
-        for f in range(inputs):
-            slopes.hidden_weights[j, f] = room[inputs + f, j]
-    slopes.output_bias[0] = bias_slope
-    return loss / max(used, 1)
-
-
-@kernel
-def _row(draw: np.uint64, k: int, size: int) -> int:
-    """The k-th of a batch's random rows, 0..size-1."""
-    number = mix(draw + np.uint64(k)) >> _HALF_WORD
-    return int((number * np.uint64(size)) >> _HALF_WORD)
 
 
 @kernel

@@ -18,10 +18,15 @@ from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as format_safetensors
 
 from mltetris_server.game.config import FeatureSet, GameConfig, Randomizer, Rule, n_features
-from mltetris_server.learning.config import HyperparameterError, TdConfig
+from mltetris_server.hyperparameters import (
+    CONFIGS,
+    HyperparameterError,
+    Hyperparameters,
+    Learning,
+    ReferenceConfig,
+)
 from mltetris_server.learning.kernels import Network
 
-ALGORITHM = "td"
 POLICY_FILE = "policy.safetensors"
 TRAINING_FILE = "training.safetensors"
 
@@ -41,12 +46,12 @@ class ModelDescription:
     Attributes:
         features: What it sees.
         game: What it plays; it was trained on boards of `config.training_height` rows.
-        config: How it learnt.
+        config: The algorithm and its settings.
     """
 
     features: FeatureSet
     game: GameConfig
-    config: TdConfig
+    config: Hyperparameters
 
     @property
     def inputs(self) -> int:
@@ -54,15 +59,37 @@ class ModelDescription:
         return n_features(self.features, self.game.width)
 
     @property
+    def outputs(self) -> int:
+        """Weights of the network's last layer."""
+        return self.hidden[-1] if self.hidden else self.inputs
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm's name."""
+        return self.config.algorithm
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Units of the network's hidden layers: one, or none."""
+        return self.config.hidden(self.features)
+
+    @property
     def training_game(self) -> GameConfig:
         """The game of the training boards."""
-        game = self.game
-        return GameConfig(game.width, self.config.training_height, game.rule, game.randomizer)
+        game, height = self.game, self.game.height
+        if isinstance(self.config, Learning):
+            height = self.config.training_height
+        return GameConfig(game.width, height, game.rule, game.randomizer)
+
+    @property
+    def exploration(self) -> float:
+        """Probability that it plays at random: of a reference player."""
+        return self.config.exploration if isinstance(self.config, ReferenceConfig) else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The `model` part of a manifest, JSON-able."""
         return {
-            "algorithm": ALGORITHM,
+            "algorithm": self.algorithm,
             "features": str(self.features),
             "game": {
                 **asdict(self.game),
@@ -70,7 +97,7 @@ class ModelDescription:
                 "randomizer": str(self.game.randomizer),
             },
             "hyperparameters": self.config.to_dict(),
-            "network": {"inputs": self.inputs, "hidden": [self.config.hidden_units]},
+            "network": {"inputs": self.inputs, "hidden": list(self.hidden)},
         }
 
     @classmethod
@@ -80,8 +107,9 @@ class ModelDescription:
         Raises:
             CheckpointError: a part is missing, unknown or out of range.
         """
-        if _part(model, "algorithm", str) != ALGORITHM:
-            raise CheckpointError("model.algorithm", f"must be {ALGORITHM!r}")
+        kind = CONFIGS.get(_part(model, "algorithm", str))
+        if kind is None:
+            raise CheckpointError("model.algorithm", f"must be one of {', '.join(CONFIGS)}")
         features = _word(FeatureSet, model, "features", "model.features")
         described = _part(model, "game", dict)
         sizes = {name: _whole(described, name) for name in ("width", "height")}
@@ -92,8 +120,9 @@ class ModelDescription:
         except ValueError as error:
             raise CheckpointError("model.game", str(error)) from error
         try:
-            config = TdConfig.from_dict(_part(model, "hyperparameters", dict))
-            config.check_height(game.height)
+            config = kind.from_dict(_part(model, "hyperparameters", dict))
+            if isinstance(config, Learning):
+                config.check(game.height, features)
         except HyperparameterError as error:
             name, problem = error.violations[0]
             raise CheckpointError(f"model.hyperparameters.{name}", problem) from error
@@ -121,12 +150,14 @@ def load_network(description: ModelDescription, files: Mapping[str, bytes]) -> N
 
 def name_tensors(prefix: str, network: Network) -> dict[str, NDArray[np.float32]]:
     """The network's tensors, copied, by the names they have in files, in torch's shapes."""
-    return {
-        f"{prefix}hidden.weight": network.hidden_weights.copy(),
-        f"{prefix}hidden.bias": network.hidden_bias.copy(),
+    tensors = {
         f"{prefix}output.weight": network.output_weights.reshape(1, -1).copy(),
         f"{prefix}output.bias": network.output_bias.copy(),
     }
+    if network.hidden_bias.size:
+        tensors[f"{prefix}hidden.weight"] = network.hidden_weights.copy()
+        tensors[f"{prefix}hidden.bias"] = network.hidden_bias.copy()
+    return tensors
 
 
 def take_network(
@@ -137,14 +168,18 @@ def take_network(
     Raises:
         CheckpointError: a tensor is missing, has another shape or type, or is not finite.
     """
-    inputs, hidden = description.inputs, description.config.hidden_units
-    shapes = {"hidden.weight": (hidden, inputs), "hidden.bias": (hidden,)}
-    shapes |= {"output.weight": (1, hidden), "output.bias": (1,)}
-    arrays = [
-        take_tensor(tensors, file, f"{prefix}{name}", np.float32, shape)
-        for name, shape in shapes.items()
-    ]
-    return Network(arrays[0], arrays[1], arrays[2].reshape(hidden), arrays[3])
+
+    def take(name: str, *shape: int) -> NDArray[np.float32]:
+        return take_tensor(tensors, file, f"{prefix}{name}", np.float32, shape)
+
+    inputs, last = description.inputs, description.outputs
+    units = description.hidden[0] if description.hidden else 0
+    return Network(
+        take("hidden.weight", units, inputs) if units else np.zeros((0, inputs), np.float32),
+        take("hidden.bias", units) if units else np.zeros(0, np.float32),
+        take("output.weight", 1, last).reshape(last),
+        take("output.bias", 1),
+    )
 
 
 def load_tensors(files: Mapping[str, bytes], file: str) -> dict[str, NDArray[Any]]:

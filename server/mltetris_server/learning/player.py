@@ -18,14 +18,14 @@ from mltetris_server.learning.kernels import Eye, Network, look
 from mltetris_server.learning.model import ModelDescription, load_network
 
 
-def make_eye(features: FeatureSet, width: int, death_reward: float) -> Eye:
+def make_eye(features: FeatureSet, width: int, fatal_value: float) -> Eye:
     """What `look` needs beside games and a network; one for each thread."""
     actions = GameConfig(width).actions
     inputs = n_features(features, width)
     return Eye(
         settings=np.array([features.code], np.int64),
         scales=feature_scales(features, width),
-        death_reward=np.array([death_reward], np.float32),
+        fatal_value=np.array([fatal_value], np.float32),
         features=np.zeros((actions, inputs), np.float32),
         flags=np.zeros(actions, np.uint8),
         values=np.zeros(actions, np.float32),
@@ -40,13 +40,13 @@ class Player:
     Args:
         network: Copied, so that it may be trained on.
         features: What the network sees.
-        death_reward: Value of a placement that ends the game.
+        fatal_value: Value of a placement that ends the game.
     """
 
-    def __init__(self, network: Network, features: FeatureSet, death_reward: float) -> None:
+    def __init__(self, network: Network, features: FeatureSet, fatal_value: float) -> None:
         self.network = Network(*(np.array(part, np.float32, order="C") for part in network))
         self.features = features
-        self.death_reward = death_reward
+        self.fatal_value = fatal_value
         self._eyes: dict[int, Eye] = {}
 
     @classmethod
@@ -58,7 +58,7 @@ class Player:
         """
         description = ModelDescription.from_dict(model)
         network = load_network(description, files)
-        return cls(network, description.features, description.config.death_reward)
+        return cls(network, description.features, description.config.fatal_value)
 
     def plays(self, game: GameConfig) -> bool:
         """Whether it can play this game: of any size, if its features do not depend on it."""
@@ -73,7 +73,7 @@ class Player:
         if not self.plays(game):
             raise ValueError(f"a player of {self.features} features of another width than {game}")
         if game.width not in self._eyes:
-            self._eyes[game.width] = make_eye(self.features, game.width, self.death_reward)
+            self._eyes[game.width] = make_eye(self.features, game.width, self.fatal_value)
         return self._eyes[game.width]
 
     def choose(self, game: ShownGame) -> int:
@@ -85,8 +85,9 @@ class Player:
         return self._look(game.games, game.config)[0]
 
     def values(self, game: ShownGame) -> NDArray[np.float32]:
-        """The value of every placement, float32[4W]: expected discounted reward, from the death
-        reward up to about 0; -1e6 where there is nothing to choose.
+        """What every placement is worth to it, float32[4W], the greatest best: for td and dqn the
+        expected discounted reward, for ppo the logit, for cem a weighted sum of features. The
+        fatal value where the game ends, -1e6 where there is nothing to choose.
 
         Raises:
             ValueError: it cannot play this game.

@@ -10,16 +10,19 @@ Play needs none of this: `player.py` does the same with numpy and a compiled for
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
-from mltetris_server.learning.config import TdConfig
-from mltetris_server.learning.kernels import NOT_A_CANDIDATE
+from mltetris_server.hyperparameters import TdConfig
+from mltetris_server.learning.kernels import NOT_A_CANDIDATE, Network
 
 FLAGS = 2
 """Columns of an observation behind the features: candidate, fatal."""
@@ -49,9 +52,9 @@ class AfterstateNetwork(QNetwork):
     `q_net` is Linear(features, hidden) - ReLU - Linear(hidden, 1), applied to every row.
     """
 
-    def __init__(self, *args: Any, death_reward: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, fatal_value: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.death_reward = death_reward
+        self.fatal_value = fatal_value
         layers: list[nn.Module] = []
         width = row_length(self.observation_space, self.action_space) - FLAGS
         for units in self.net_arch:
@@ -65,12 +68,12 @@ class AfterstateNetwork(QNetwork):
         rows = obs.float().reshape(obs.shape[0], int(self.action_space.n), -1)
         values: th.Tensor = self.q_net(rows[..., :-FLAGS]).squeeze(-1)
         candidate, fatal = rows[..., -2] > 0.5, rows[..., -1] > 0.5
-        values = values.masked_fill(fatal, self.death_reward)
+        values = values.masked_fill(fatal, self.fatal_value)
         return values.masked_fill(~candidate, float(NOT_A_CANDIDATE))
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
-        data["death_reward"] = self.death_reward
+        data["fatal_value"] = self.fatal_value
         return data
 
 
@@ -85,8 +88,8 @@ class AfterstatePolicy(DQNPolicy):
             (features + 2),).
         action_space: Discrete(placements).
         lr_schedule: learning rate by progress remaining, as everywhere in SB3.
-        net_arch: hidden layers; `TD` trains exactly one. Default: one of 32 units.
-        death_reward: value of a placement that ends the game.
+        net_arch: hidden layers; one or none. Default: one of 32 units.
+        fatal_value: value of a placement that ends the game.
         **kwargs: as for `DQNPolicy`.
 
     Raises:
@@ -99,18 +102,18 @@ class AfterstatePolicy(DQNPolicy):
         action_space: spaces.Discrete,
         lr_schedule: Schedule,
         net_arch: list[int] | None = None,
-        death_reward: float = TdConfig.death_reward,
+        fatal_value: float = TdConfig.death_reward,
         **kwargs: Any,
     ) -> None:
         row_length(observation_space, action_space)
-        self.death_reward = death_reward
+        self.fatal_value = fatal_value
         arch = [TdConfig.hidden_units] if net_arch is None else net_arch
         super().__init__(observation_space, action_space, lr_schedule, net_arch=arch, **kwargs)
 
     def make_q_net(self) -> AfterstateNetwork:
         """A new network on the policy's device."""
         arguments = self._update_features_extractor(self.net_args, features_extractor=None)
-        network = AfterstateNetwork(death_reward=self.death_reward, **arguments)
+        network = AfterstateNetwork(fatal_value=self.fatal_value, **arguments)
         return network.to(self.device)
 
     def _predict(self, obs: PyTorchObs, deterministic: bool = True) -> th.Tensor:
@@ -118,5 +121,29 @@ class AfterstatePolicy(DQNPolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
-        data["death_reward"] = self.death_reward
+        data["fatal_value"] = self.fatal_value
         return data
+
+
+def network_views(tensors: Iterable[th.Tensor | None]) -> Network:
+    """A torch network's tensors, in SB3's order, as arrays that share their memory."""
+    *hidden, weights, bias = (t.detach().numpy() for t in tensors if t is not None)
+    weights = weights.reshape(-1)
+    hidden_weights, hidden_bias = hidden or (
+        np.zeros((0, weights.size), np.float32),
+        np.zeros(0, np.float32),
+    )
+    return Network(hidden_weights, hidden_bias, weights, bias)
+
+
+def set_network(module: nn.Module, network: Network) -> None:
+    """Copy a network's weights into the torch module of the same shape."""
+    with th.no_grad():
+        for parameter, part in zip(module.parameters(), network_parts(network), strict=True):
+            parameter.copy_(th.from_numpy(part))
+
+
+def network_parts(network: Network) -> list[NDArray[np.float32]]:
+    """A network's arrays in the order and the shapes that torch's parameters have."""
+    hidden = network[:2] if network.hidden_bias.size else ()
+    return [*hidden, network.output_weights.reshape(1, -1), network.output_bias]

@@ -6,10 +6,10 @@ import math
 
 from stable_baselines3.common.utils import LinearSchedule
 
-from mltetris_server.learning.config import HyperparameterError, TdConfig
+from mltetris_server.hyperparameters import DqnConfig, HyperparameterError, PpoConfig, TdConfig
 
 
-def learning_rate_schedule(config: TdConfig) -> LinearSchedule:
+def learning_rate_schedule(config: TdConfig | DqnConfig | PpoConfig) -> LinearSchedule:
     """SB3's schedule of the learning rate, over the share of `schedule_placements` left."""
     last = config.learning_rate * config.final_learning_rate_fraction
     return LinearSchedule(config.learning_rate, last, 1.0)
@@ -28,8 +28,8 @@ class Overrides:
         Raises:
             HyperparameterError: not above 0 to 1.
         """
-        if value is not None:
-            value = TdConfig(learning_rate=value).learning_rate
+        if value is not None and not (math.isfinite(value) and 0 < value <= 1):
+            raise HyperparameterError([("learning_rate", f"must be above 0 to 1, not {value}")])
         self.learning_rate = value
 
     def set_exploration(self, value: float | None) -> None:

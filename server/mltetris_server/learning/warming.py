@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mltetris_server.game.config import GameConfig
 from mltetris_server.game.display import ShownGame
-from mltetris_server.learning.config import TdConfig
+from mltetris_server.hyperparameters import TdConfig
 from mltetris_server.learning.evaluation import GreedyEvaluation
 from mltetris_server.learning.td import TD
 

@@ -53,6 +53,16 @@ class Examiner(Generic[E]):
         self._slice = _FIRST_SLICE
 
     @property
+    def period(self) -> float:
+        """Seconds of training between the beginnings of two examinations."""
+        return self._period
+
+    def set_period(self, period: float) -> None:
+        """Another period, from the last beginning on."""
+        self._next += period - self._period
+        self._period = period
+
+    @property
     def training_seconds(self) -> float:
         """Time spent running, less what was spent here."""
         return self._clock.elapsed - self._spent

@@ -34,12 +34,12 @@ class Learner(Protocol):
         """Its running figures."""
 
     @property
-    def exploration(self) -> float:
-        """Probability of a random placement now."""
+    def exploration(self) -> float | None:
+        """Probability of a random placement now; None: it has none."""
 
     @property
-    def learning_rate(self) -> float:
-        """Learning rate now."""
+    def learning_rate(self) -> float | None:
+        """Learning rate now; None: it has none."""
 
     def set_exploration(self, value: float | None) -> None:
         """Explores so much from now on; None: by its schedule."""

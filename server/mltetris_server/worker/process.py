@@ -19,7 +19,7 @@ from google.rpc import code_pb2, status_pb2  # type: ignore[import-untyped]
 from mltetris_api.v1.run_pb2 import RunReason
 from mltetris_api.worker.v1.worker_pb2 import AttachRequest, AttachResponse, Finished, Stop
 
-from mltetris_server.learning.config import HyperparameterError
+from mltetris_server.hyperparameters import HyperparameterError
 from mltetris_server.worker import logs
 from mltetris_server.worker.link import Link, ServerGone
 from mltetris_server.worker.mailbox import Mailbox

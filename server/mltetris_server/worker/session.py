@@ -18,7 +18,12 @@ from mltetris_server.worker.mailbox import Mailbox
 from mltetris_server.worker.metrics import MetricLog, duration, timestamp
 from mltetris_server.worker.saving import Saver
 from mltetris_server.worker.screen import Screen
-from mltetris_server.worker.specs import EVALUATION_LEAST_MAX_LINES, TrainingPlan, enough_lines
+from mltetris_server.worker.specs import (
+    EVALUATION_LEAST_MAX_LINES,
+    EVALUATION_PERIOD,
+    TrainingPlan,
+    enough_lines,
+)
 from mltetris_server.worker.steering import Steering
 from mltetris_server.worker.transfer import put_checkpoint
 from mltetris_server.worker.watching import Watching
@@ -288,28 +293,33 @@ class Session:
         learner, changes = self._learner, []
         if update.HasField("learning_rate"):
             before = learner.learning_rate
-            rate = update.learning_rate
-            learner.set_learning_rate(rate if rate > 0 else None)
-            changes.append(
-                f"learning_rate {before:.4g} -> {rate:.4g}"
-                if rate > 0
-                else "learning_rate back to its schedule"
-            )
+            rate = update.learning_rate if update.learning_rate > 0 else None
+            learner.set_learning_rate(rate)
+            changes.append(_steered("learning_rate", before, rate))
         if update.HasField("exploration"):
-            before = learner.exploration
-            exploration = update.exploration
+            before, exploration = learner.exploration, update.exploration
             learner.set_exploration(exploration if exploration >= 0 else None)
             changes.append(
-                f"exploration {before:.4g} -> {exploration:.4g}"
-                if exploration >= 0
-                else "exploration back to its schedule"
+                _steered("exploration", before, exploration if exploration >= 0 else None)
             )
+        if update.HasField("evaluation_period"):
+            before = self._examiner.period
+            after = update.evaluation_period.ToNanoseconds() / 1e9 or EVALUATION_PERIOD
+            self._examiner.set_period(after)
+            changes.append(f"evaluation_period {before:g} s -> {after:g} s")
         if update.HasField("budget"):
             changes += self._budget.change(update.budget)
             # A new target may be out of reach of games that are cut off for the old one.
             if self._budget.target is not None:
                 self._max_lines = max(self._max_lines, enough_lines(update.budget))
         return changes
+
+
+def _steered(name: str, before: float | None, after: float | None) -> str:
+    """A change, for people; None: the schedule's value."""
+    if after is None:
+        return f"{name} back to its schedule"
+    return f"{name} {before:.4g} -> {after:.4g}" if before is not None else f"{name} {after:.4g}"
 
 
 def _training_episode(episode: FinishedEpisode) -> Episode:

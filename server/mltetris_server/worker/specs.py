@@ -24,13 +24,12 @@ from mltetris_api.v1.run_pb2 import (
     Rule,
     RunControl,
     RunMode,
-    TdParams,
     TrainingSpec,
 )
 
 from mltetris_server.game.config import FeatureSet as Features
 from mltetris_server.game.config import GameConfig
-from mltetris_server.learning.config import TdConfig
+from mltetris_server.hyperparameters import TRAINABLE, Learning
 from mltetris_server.worker.metrics import duration
 
 EVALUATION_GAMES = 20
@@ -55,14 +54,20 @@ class TrainingPlan:
     """The spec with every default filled in."""
     game: GameConfig
     features: Features
-    td: TdConfig
+    config: Learning
+    """The algorithm and its hyperparameters."""
     continues: bool
     """Whether it goes on from a model."""
 
     @property
     def training_game(self) -> GameConfig:
         """The game of the training's boards: shorter ones than the game's own."""
-        return replace(self.game, height=self.td.training_height)
+        return replace(self.game, height=self.config.training_height)
+
+    @property
+    def threads(self) -> int:
+        """Threads to learn with."""
+        return self.spec.threads
 
     @property
     def evaluation_seed(self) -> int:
@@ -112,7 +117,7 @@ def plan_training(
             f"not {config.width}"
         )
     features = _features(asked.features, model)
-    td = _hyperparameters(asked, config, model)
+    hyperparameters = _hyperparameters(asked, config, features, model)
     if asked.HasField("seed"):
         seed = asked.seed
     elif seed is None:
@@ -120,18 +125,22 @@ def plan_training(
     spec = TrainingSpec()
     spec.CopyFrom(asked)
     spec.game.CopyFrom(game_spec(config))
-    spec.algorithm = Algorithm.ALGORITHM_TD
+    name = hyperparameters.algorithm
+    spec.algorithm = Algorithm.Value(f"ALGORITHM_{name.upper()}")
     spec.features = FeatureSet.Value(f"FEATURE_SET_{features.upper()}")
     spec.seed = seed
     spec.budget.CopyFrom(asked.budget if asked.HasField("budget") else Budget())
     spec.evaluation.CopyFrom(_evaluation(asked, seed))
-    spec.td.CopyFrom(TdParams(**td.to_dict()))  # type: ignore[arg-type]
+    for field, value in hyperparameters.to_dict().items():
+        setattr(getattr(spec, name), field, value)
+    if not spec.HasField("threads"):
+        spec.threads = 1
     if not asked.HasField("checkpoint_period"):
         spec.checkpoint_period.CopyFrom(duration(CHECKPOINT_PERIOD))
     spec.mode, spec.view = control.mode, control.view
     spec.placements_per_second = control.placements_per_second
     spec.max_training_rate = control.max_training_rate
-    return TrainingPlan(spec, config, features, td, continues=model is not None)
+    return TrainingPlan(spec, config, features, hyperparameters, continues=model is not None)
 
 
 def plan_demo(asked: DemoSpec, control: RunControl, slot_game: Mapping[str, Any]) -> DemoSpec:
@@ -204,17 +213,37 @@ def _features(asked: FeatureSet.ValueType, model: Mapping[str, Any] | None) -> F
     return has
 
 
+def _algorithm(asked: TrainingSpec, model: Mapping[str, Any] | None) -> str:
+    """The algorithm: as asked, else as the hyperparameters are, else the model's, else td.
+
+    Raises:
+        SpecError: the hyperparameters are those of another one.
+    """
+    given = asked.WhichOneof("hyperparameters")
+    wanted = _word(Algorithm.Name(asked.algorithm), "ALGORITHM_") if asked.algorithm else given
+    if given not in (None, wanted):
+        raise SpecError(f"{given}: the hyperparameters are {given}'s, the algorithm is {wanted}")
+    made_by = str(model["algorithm"]) if model else None
+    return wanted or (made_by if made_by in TRAINABLE else None) or "td"
+
+
 def _hyperparameters(
-    asked: TrainingSpec, config: GameConfig, model: Mapping[str, Any] | None
-) -> TdConfig:
-    overrides: dict[str, object] = dict(model["hyperparameters"]) if model else {}
-    given = {field.name: value for field, value in asked.td.ListFields()}
-    before = overrides.get("hidden_units")
-    if before is not None and given.get("hidden_units", before) != before:
-        raise SpecError(
-            f"td.hidden_units: the model to go on from has {before}, not {given['hidden_units']}"
-        )
-    return TdConfig.for_height(config.height, overrides | given)
+    asked: TrainingSpec, game: GameConfig, features: Features, model: Mapping[str, Any] | None
+) -> Learning:
+    """The algorithm with its hyperparameters: as asked, else the model's, else the defaults."""
+    name = _algorithm(asked, model)
+    kind = TRAINABLE[name]
+    given = {field.name: value for field, value in getattr(asked, name).ListFields()}
+    overrides: dict[str, object] = {}
+    if model and model["algorithm"] == name:
+        overrides = dict(model["hyperparameters"])
+    for field in kind.fixed:
+        before = overrides.get(field)
+        if before is not None and given.get(field, before) != before:
+            raise SpecError(
+                f"{name}.{field}: the model to go on from has {before}, not {given[field]}"
+            )
+    return kind.for_game(game.height, features, overrides | given)
 
 
 def _evaluation(asked: TrainingSpec, seed: int) -> EvaluationSpec:

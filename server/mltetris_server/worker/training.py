@@ -9,14 +9,16 @@ from collections.abc import Callable
 from mltetris_api.v1.run_pb2 import RunReason, TrainingSpec
 from mltetris_api.worker.v1.worker_pb2 import GetCheckpointRequest, Welcome
 
+from mltetris_server.learning.agent import Agent
+from mltetris_server.learning.algorithms import algorithm
 from mltetris_server.learning.checkpoint import load
-from mltetris_server.learning.td import TD
+from mltetris_server.learning.model import ModelDescription
+from mltetris_server.worker.agent_learner import AgentLearner
 from mltetris_server.worker.lean_torch import spare_the_compiler
 from mltetris_server.worker.link import Link
 from mltetris_server.worker.mailbox import Mailbox
 from mltetris_server.worker.session import Session
 from mltetris_server.worker.specs import TrainingPlan, plan_training
-from mltetris_server.worker.td_learner import TdLearner
 from mltetris_server.worker.transfer import Checkpoint, get_checkpoint
 
 _log = logging.getLogger(__name__)
@@ -43,8 +45,8 @@ def run_training(
     spare_the_compiler()
     source = _source(welcome.training)
     checkpoint = get_checkpoint(link, source) if source is not None else None
-    plan, td = prepare(welcome, checkpoint)
-    learner = TdLearner(td, plan)
+    plan, agent = prepare(welcome, checkpoint)
+    learner = AgentLearner(agent, plan)
     session = Session(link, mailbox, welcome, plan, learner)
     _log.info("training on from %d placements, seed %d", learner.placements, plan.spec.seed)
     begun()
@@ -53,7 +55,7 @@ def run_training(
     return session.finish()
 
 
-def prepare(welcome: Welcome, checkpoint: Checkpoint | None) -> tuple[TrainingPlan, TD]:
+def prepare(welcome: Welcome, checkpoint: Checkpoint | None) -> tuple[TrainingPlan, Agent]:
     """The plan of a training, and its learner at its beginning.
 
     Args:
@@ -63,19 +65,21 @@ def prepare(welcome: Welcome, checkpoint: Checkpoint | None) -> tuple[TrainingPl
     asked, control = welcome.training, welcome.control
     if checkpoint is None:
         plan = plan_training(asked, control)
-        seed = plan.spec.seed
-        return plan, TD(game=plan.game, features=plan.features, config=plan.td, seed=seed)
+        description = ModelDescription(plan.features, plan.game, plan.config)
+        create = algorithm(description.algorithm).create
+        return plan, create(description, seed=plan.spec.seed, threads=plan.threads, verbose=0)
     model = json.loads(checkpoint.model_json)
     plan = plan_training(asked, control, model)
-    td = load(
+    agent = load(
         model,
         checkpoint.files,
         placements=checkpoint.placements,
         seed=asked.seed if asked.HasField("seed") else None,
         game=plan.game,
-        config=plan.td,
+        config=plan.config,
+        threads=plan.threads,
     )
-    return plan_training(asked, control, model, seed=td.run_seed), td
+    return plan_training(asked, control, model, seed=agent.run_seed), agent
 
 
 def _source(spec: TrainingSpec) -> GetCheckpointRequest | None:

@@ -272,6 +272,10 @@ class _FeatureSetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeatureSet
     """Heights, holes and bumpiness."""
     FEATURE_SET_BCTS: _FeatureSet.ValueType  # 2
     """Dellacherie's six features and the two of BCTS (Thiery and Scherrer, 2009)."""
+    FEATURE_SET_DT: _FeatureSet.ValueType  # 3
+    """BCTS and the diversity of the surface (Gabillon and others, 2013)."""
+    FEATURE_SET_BOARD: _FeatureSet.ValueType  # 4
+    """The raw cells, no hand-made features. For TD only."""
 
 class FeatureSet(_FeatureSet, metaclass=_FeatureSetEnumTypeWrapper):
     """What an agent sees of each placement's afterstate."""
@@ -282,6 +286,10 @@ FEATURE_SET_SIMPLE: FeatureSet.ValueType  # 1
 """Heights, holes and bumpiness."""
 FEATURE_SET_BCTS: FeatureSet.ValueType  # 2
 """Dellacherie's six features and the two of BCTS (Thiery and Scherrer, 2009)."""
+FEATURE_SET_DT: FeatureSet.ValueType  # 3
+"""BCTS and the diversity of the surface (Gabillon and others, 2013)."""
+FEATURE_SET_BOARD: FeatureSet.ValueType  # 4
+"""The raw cells, no hand-made features. For TD only."""
 Global___FeatureSet: _TypeAlias = FeatureSet  # noqa: Y015
 
 class _Algorithm:
@@ -294,6 +302,12 @@ class _AlgorithmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Algorithm.V
     """Not set: TD."""
     ALGORITHM_TD: _Algorithm.ValueType  # 1
     """TD(lambda) on afterstate values, from batched compiled rollouts."""
+    ALGORITHM_DQN: _Algorithm.ValueType  # 2
+    """Stable-Baselines3's DQN on the candidate placements' afterstates."""
+    ALGORITHM_PPO: _Algorithm.ValueType  # 3
+    """Masked PPO on the candidate placements, sb3-contrib's MaskablePPO."""
+    ALGORITHM_CEM: _Algorithm.ValueType  # 4
+    """Noisy cross-entropy on linear features: no gradients."""
 
 class Algorithm(_Algorithm, metaclass=_AlgorithmEnumTypeWrapper):
     """The learning algorithm."""
@@ -302,6 +316,12 @@ ALGORITHM_UNSPECIFIED: Algorithm.ValueType  # 0
 """Not set: TD."""
 ALGORITHM_TD: Algorithm.ValueType  # 1
 """TD(lambda) on afterstate values, from batched compiled rollouts."""
+ALGORITHM_DQN: Algorithm.ValueType  # 2
+"""Stable-Baselines3's DQN on the candidate placements' afterstates."""
+ALGORITHM_PPO: Algorithm.ValueType  # 3
+"""Masked PPO on the candidate placements, sb3-contrib's MaskablePPO."""
+ALGORITHM_CEM: Algorithm.ValueType  # 4
+"""Noisy cross-entropy on linear features: no gradients."""
 Global___Algorithm: _TypeAlias = Algorithm  # noqa: Y015
 
 class _CheckpointKind:
@@ -523,7 +543,9 @@ class TdParams(_message.Message):
     boards x rollout_steps x window at most 524,288.
     """
     hidden_units: _builtins.int
-    """Hidden units of the value network. Range 1..1024, default 32."""
+    """Hidden units of the value network; BOARD features have none. Range 1..1024,
+    default 32.
+    """
     death_reward: _builtins.float
     """Reward of dying; every other reward is 0. Range -1e6..0, default -10."""
     average_decay: _builtins.float
@@ -627,6 +649,401 @@ class TdParams(_message.Message):
 Global___TdParams: _TypeAlias = TdParams  # noqa: Y015
 
 @_typing.final
+class DqnParams(_message.Message):
+    """Hyperparameters of the DQN algorithm; `docs/learning/dqn.md` says what each does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARDS_FIELD_NUMBER: _builtins.int
+    ROLLOUT_STEPS_FIELD_NUMBER: _builtins.int
+    GRADIENT_STEPS_FIELD_NUMBER: _builtins.int
+    GAMMA_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    FINAL_LEARNING_RATE_FRACTION_FIELD_NUMBER: _builtins.int
+    EXPLORATION_INITIAL_FIELD_NUMBER: _builtins.int
+    EXPLORATION_FINAL_FIELD_NUMBER: _builtins.int
+    SCHEDULE_PLACEMENTS_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    LEARNING_STARTS_FIELD_NUMBER: _builtins.int
+    TARGET_UPDATE_FIELD_NUMBER: _builtins.int
+    HIDDEN_UNITS_FIELD_NUMBER: _builtins.int
+    DEATH_REWARD_FIELD_NUMBER: _builtins.int
+    TRAINING_HEIGHT_FIELD_NUMBER: _builtins.int
+    boards: _builtins.int
+    """Boards played at once. Range 1..4,096, default 64."""
+    rollout_steps: _builtins.int
+    """Placements a board between two updates. Range 1..1,024, default 8."""
+    gradient_steps: _builtins.int
+    """Gradient steps an update. Range 1..1,024, default 8."""
+    gamma: _builtins.float
+    """Discount of the next placement's value. Range 0..1, default 0.98."""
+    learning_rate: _builtins.float
+    """Adam's first step size. Range above 0 to 1, default 0.002."""
+    final_learning_rate_fraction: _builtins.float
+    """Share of the learning rate left at the end of the schedule. Range above 0 to
+    1, default 0.1.
+    """
+    exploration_initial: _builtins.float
+    """Probability of a random placement at the start. Range 0..1, default 0.1."""
+    exploration_final: _builtins.float
+    """Probability of a random placement at the end of the schedule. Range 0..1,
+    default 0.003.
+    """
+    schedule_placements: _builtins.int
+    """Placements over which learning rate and exploration reach their final
+    values. Range 1..1e12, default 1,000,000.
+    """
+    batch_size: _builtins.int
+    """Samples a gradient step; batch_size x hidden_units at most 2,097,152. Range
+    1..65,536, default 256.
+    """
+    memory: _builtins.int
+    """Placements kept to learn from, at least boards x rollout_steps. Range
+    1..524,288, default 65,536.
+    """
+    learning_starts: _builtins.int
+    """Placements made before the first gradient step. Range 1..524,288, default
+    2,048.
+    """
+    target_update: _builtins.int
+    """Updates between two copies into the target network. Range 1..100,000,
+    default 8.
+    """
+    hidden_units: _builtins.int
+    """Hidden units of the value network. Range 1..1,024, default 32."""
+    death_reward: _builtins.float
+    """Reward of dying; every other reward is 0. Range -1000000..0, default -10."""
+    training_height: _builtins.int
+    """Rows of the training boards, at most the game's height; where that is less
+    than the default, it is the default. Range 4..40, default 10.
+    """
+    def __init__(
+        self,
+        *,
+        boards: _builtins.int | None = ...,
+        rollout_steps: _builtins.int | None = ...,
+        gradient_steps: _builtins.int | None = ...,
+        gamma: _builtins.float | None = ...,
+        learning_rate: _builtins.float | None = ...,
+        final_learning_rate_fraction: _builtins.float | None = ...,
+        exploration_initial: _builtins.float | None = ...,
+        exploration_final: _builtins.float | None = ...,
+        schedule_placements: _builtins.int | None = ...,
+        batch_size: _builtins.int | None = ...,
+        memory: _builtins.int | None = ...,
+        learning_starts: _builtins.int | None = ...,
+        target_update: _builtins.int | None = ...,
+        hidden_units: _builtins.int | None = ...,
+        death_reward: _builtins.float | None = ...,
+        training_height: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_boards", b"_boards", "_death_reward", b"_death_reward", "_exploration_final", b"_exploration_final", "_exploration_initial", b"_exploration_initial", "_final_learning_rate_fraction", b"_final_learning_rate_fraction", "_gamma", b"_gamma", "_gradient_steps", b"_gradient_steps", "_hidden_units", b"_hidden_units", "_learning_rate", b"_learning_rate", "_learning_starts", b"_learning_starts", "_memory", b"_memory", "_rollout_steps", b"_rollout_steps", "_schedule_placements", b"_schedule_placements", "_target_update", b"_target_update", "_training_height", b"_training_height", "batch_size", b"batch_size", "boards", b"boards", "death_reward", b"death_reward", "exploration_final", b"exploration_final", "exploration_initial", b"exploration_initial", "final_learning_rate_fraction", b"final_learning_rate_fraction", "gamma", b"gamma", "gradient_steps", b"gradient_steps", "hidden_units", b"hidden_units", "learning_rate", b"learning_rate", "learning_starts", b"learning_starts", "memory", b"memory", "rollout_steps", b"rollout_steps", "schedule_placements", b"schedule_placements", "target_update", b"target_update", "training_height", b"training_height"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_boards", b"_boards", "_death_reward", b"_death_reward", "_exploration_final", b"_exploration_final", "_exploration_initial", b"_exploration_initial", "_final_learning_rate_fraction", b"_final_learning_rate_fraction", "_gamma", b"_gamma", "_gradient_steps", b"_gradient_steps", "_hidden_units", b"_hidden_units", "_learning_rate", b"_learning_rate", "_learning_starts", b"_learning_starts", "_memory", b"_memory", "_rollout_steps", b"_rollout_steps", "_schedule_placements", b"_schedule_placements", "_target_update", b"_target_update", "_training_height", b"_training_height", "batch_size", b"batch_size", "boards", b"boards", "death_reward", b"death_reward", "exploration_final", b"exploration_final", "exploration_initial", b"exploration_initial", "final_learning_rate_fraction", b"final_learning_rate_fraction", "gamma", b"gamma", "gradient_steps", b"gradient_steps", "hidden_units", b"hidden_units", "learning_rate", b"learning_rate", "learning_starts", b"learning_starts", "memory", b"memory", "rollout_steps", b"rollout_steps", "schedule_placements", b"schedule_placements", "target_update", b"target_update", "training_height", b"training_height"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
+    _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
+    _WhichOneofReturnType__boards: _TypeAlias = _typing.Literal["boards"]  # noqa: Y015
+    _WhichOneofArgType__boards: _TypeAlias = _typing.Literal["_boards", b"_boards"]  # noqa: Y015
+    _WhichOneofReturnType__death_reward: _TypeAlias = _typing.Literal["death_reward"]  # noqa: Y015
+    _WhichOneofArgType__death_reward: _TypeAlias = _typing.Literal["_death_reward", b"_death_reward"]  # noqa: Y015
+    _WhichOneofReturnType__exploration_final: _TypeAlias = _typing.Literal["exploration_final"]  # noqa: Y015
+    _WhichOneofArgType__exploration_final: _TypeAlias = _typing.Literal["_exploration_final", b"_exploration_final"]  # noqa: Y015
+    _WhichOneofReturnType__exploration_initial: _TypeAlias = _typing.Literal["exploration_initial"]  # noqa: Y015
+    _WhichOneofArgType__exploration_initial: _TypeAlias = _typing.Literal["_exploration_initial", b"_exploration_initial"]  # noqa: Y015
+    _WhichOneofReturnType__final_learning_rate_fraction: _TypeAlias = _typing.Literal["final_learning_rate_fraction"]  # noqa: Y015
+    _WhichOneofArgType__final_learning_rate_fraction: _TypeAlias = _typing.Literal["_final_learning_rate_fraction", b"_final_learning_rate_fraction"]  # noqa: Y015
+    _WhichOneofReturnType__gamma: _TypeAlias = _typing.Literal["gamma"]  # noqa: Y015
+    _WhichOneofArgType__gamma: _TypeAlias = _typing.Literal["_gamma", b"_gamma"]  # noqa: Y015
+    _WhichOneofReturnType__gradient_steps: _TypeAlias = _typing.Literal["gradient_steps"]  # noqa: Y015
+    _WhichOneofArgType__gradient_steps: _TypeAlias = _typing.Literal["_gradient_steps", b"_gradient_steps"]  # noqa: Y015
+    _WhichOneofReturnType__hidden_units: _TypeAlias = _typing.Literal["hidden_units"]  # noqa: Y015
+    _WhichOneofArgType__hidden_units: _TypeAlias = _typing.Literal["_hidden_units", b"_hidden_units"]  # noqa: Y015
+    _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
+    _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
+    _WhichOneofReturnType__learning_starts: _TypeAlias = _typing.Literal["learning_starts"]  # noqa: Y015
+    _WhichOneofArgType__learning_starts: _TypeAlias = _typing.Literal["_learning_starts", b"_learning_starts"]  # noqa: Y015
+    _WhichOneofReturnType__memory: _TypeAlias = _typing.Literal["memory"]  # noqa: Y015
+    _WhichOneofArgType__memory: _TypeAlias = _typing.Literal["_memory", b"_memory"]  # noqa: Y015
+    _WhichOneofReturnType__rollout_steps: _TypeAlias = _typing.Literal["rollout_steps"]  # noqa: Y015
+    _WhichOneofArgType__rollout_steps: _TypeAlias = _typing.Literal["_rollout_steps", b"_rollout_steps"]  # noqa: Y015
+    _WhichOneofReturnType__schedule_placements: _TypeAlias = _typing.Literal["schedule_placements"]  # noqa: Y015
+    _WhichOneofArgType__schedule_placements: _TypeAlias = _typing.Literal["_schedule_placements", b"_schedule_placements"]  # noqa: Y015
+    _WhichOneofReturnType__target_update: _TypeAlias = _typing.Literal["target_update"]  # noqa: Y015
+    _WhichOneofArgType__target_update: _TypeAlias = _typing.Literal["_target_update", b"_target_update"]  # noqa: Y015
+    _WhichOneofReturnType__training_height: _TypeAlias = _typing.Literal["training_height"]  # noqa: Y015
+    _WhichOneofArgType__training_height: _TypeAlias = _typing.Literal["_training_height", b"_training_height"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_size) -> _WhichOneofReturnType__batch_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__boards) -> _WhichOneofReturnType__boards | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__death_reward) -> _WhichOneofReturnType__death_reward | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exploration_final) -> _WhichOneofReturnType__exploration_final | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exploration_initial) -> _WhichOneofReturnType__exploration_initial | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__final_learning_rate_fraction) -> _WhichOneofReturnType__final_learning_rate_fraction | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gamma) -> _WhichOneofReturnType__gamma | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gradient_steps) -> _WhichOneofReturnType__gradient_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hidden_units) -> _WhichOneofReturnType__hidden_units | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_starts) -> _WhichOneofReturnType__learning_starts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory) -> _WhichOneofReturnType__memory | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rollout_steps) -> _WhichOneofReturnType__rollout_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__schedule_placements) -> _WhichOneofReturnType__schedule_placements | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_update) -> _WhichOneofReturnType__target_update | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__training_height) -> _WhichOneofReturnType__training_height | None: ...
+
+Global___DqnParams: _TypeAlias = DqnParams  # noqa: Y015
+
+@_typing.final
+class PpoParams(_message.Message):
+    """Hyperparameters of the PPO algorithm; `docs/learning/ppo.md` says what each does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARDS_FIELD_NUMBER: _builtins.int
+    ROLLOUT_STEPS_FIELD_NUMBER: _builtins.int
+    GAMMA_FIELD_NUMBER: _builtins.int
+    GAE_LAMBDA_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    FINAL_LEARNING_RATE_FRACTION_FIELD_NUMBER: _builtins.int
+    SCHEDULE_PLACEMENTS_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    CLIP_RANGE_FIELD_NUMBER: _builtins.int
+    ENTROPY_WEIGHT_FIELD_NUMBER: _builtins.int
+    VALUE_WEIGHT_FIELD_NUMBER: _builtins.int
+    MAX_GRADIENT_NORM_FIELD_NUMBER: _builtins.int
+    HIDDEN_UNITS_FIELD_NUMBER: _builtins.int
+    DEATH_REWARD_FIELD_NUMBER: _builtins.int
+    TRAINING_HEIGHT_FIELD_NUMBER: _builtins.int
+    boards: _builtins.int
+    """Boards played at once. Range 1..4,096, default 64."""
+    rollout_steps: _builtins.int
+    """Placements a board between two updates; boards x rollout_steps at most
+    524,288. Range 1..1,024, default 32.
+    """
+    gamma: _builtins.float
+    """Discount. Range 0..1, default 0.98."""
+    gae_lambda: _builtins.float
+    """Mix of one-step and longer advantages. Range 0..1, default 0.95."""
+    learning_rate: _builtins.float
+    """Adam's first step size. Range above 0 to 1, default 0.003."""
+    final_learning_rate_fraction: _builtins.float
+    """Share of the learning rate left at the end of the schedule. Range above 0 to
+    1, default 0.1.
+    """
+    schedule_placements: _builtins.int
+    """Placements over which the learning rate reaches its final value. Range
+    1..1e12, default 2,000,000.
+    """
+    batch_size: _builtins.int
+    """Samples a gradient step, at most boards x rollout_steps; batch_size x
+    hidden_units at most 2,097,152. Range 1..65,536, default 512.
+    """
+    epochs: _builtins.int
+    """Passes over a rollout an update. Range 1..100, default 4."""
+    clip_range: _builtins.float
+    """How far the new policy's probabilities may move from the old one's. Range
+    above 0 to 1, default 0.2.
+    """
+    entropy_weight: _builtins.float
+    """Weight of the policy's entropy in the loss. Range 0..1, default 0."""
+    value_weight: _builtins.float
+    """Weight of the critic's loss. Range 0..100, default 0.5."""
+    max_gradient_norm: _builtins.float
+    """Gradients are scaled down to this norm. Range above 0 to 1000000, default
+    0.5.
+    """
+    hidden_units: _builtins.int
+    """Hidden units of the actor, and of the critic. Range 1..1,024, default 32."""
+    death_reward: _builtins.float
+    """Reward of dying. Range -1000000..0, default -10."""
+    training_height: _builtins.int
+    """Rows of the training boards, at most the game's height; where that is less
+    than the default, it is the default. Range 4..40, default 10.
+    """
+    def __init__(
+        self,
+        *,
+        boards: _builtins.int | None = ...,
+        rollout_steps: _builtins.int | None = ...,
+        gamma: _builtins.float | None = ...,
+        gae_lambda: _builtins.float | None = ...,
+        learning_rate: _builtins.float | None = ...,
+        final_learning_rate_fraction: _builtins.float | None = ...,
+        schedule_placements: _builtins.int | None = ...,
+        batch_size: _builtins.int | None = ...,
+        epochs: _builtins.int | None = ...,
+        clip_range: _builtins.float | None = ...,
+        entropy_weight: _builtins.float | None = ...,
+        value_weight: _builtins.float | None = ...,
+        max_gradient_norm: _builtins.float | None = ...,
+        hidden_units: _builtins.int | None = ...,
+        death_reward: _builtins.float | None = ...,
+        training_height: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_boards", b"_boards", "_clip_range", b"_clip_range", "_death_reward", b"_death_reward", "_entropy_weight", b"_entropy_weight", "_epochs", b"_epochs", "_final_learning_rate_fraction", b"_final_learning_rate_fraction", "_gae_lambda", b"_gae_lambda", "_gamma", b"_gamma", "_hidden_units", b"_hidden_units", "_learning_rate", b"_learning_rate", "_max_gradient_norm", b"_max_gradient_norm", "_rollout_steps", b"_rollout_steps", "_schedule_placements", b"_schedule_placements", "_training_height", b"_training_height", "_value_weight", b"_value_weight", "batch_size", b"batch_size", "boards", b"boards", "clip_range", b"clip_range", "death_reward", b"death_reward", "entropy_weight", b"entropy_weight", "epochs", b"epochs", "final_learning_rate_fraction", b"final_learning_rate_fraction", "gae_lambda", b"gae_lambda", "gamma", b"gamma", "hidden_units", b"hidden_units", "learning_rate", b"learning_rate", "max_gradient_norm", b"max_gradient_norm", "rollout_steps", b"rollout_steps", "schedule_placements", b"schedule_placements", "training_height", b"training_height", "value_weight", b"value_weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_boards", b"_boards", "_clip_range", b"_clip_range", "_death_reward", b"_death_reward", "_entropy_weight", b"_entropy_weight", "_epochs", b"_epochs", "_final_learning_rate_fraction", b"_final_learning_rate_fraction", "_gae_lambda", b"_gae_lambda", "_gamma", b"_gamma", "_hidden_units", b"_hidden_units", "_learning_rate", b"_learning_rate", "_max_gradient_norm", b"_max_gradient_norm", "_rollout_steps", b"_rollout_steps", "_schedule_placements", b"_schedule_placements", "_training_height", b"_training_height", "_value_weight", b"_value_weight", "batch_size", b"batch_size", "boards", b"boards", "clip_range", b"clip_range", "death_reward", b"death_reward", "entropy_weight", b"entropy_weight", "epochs", b"epochs", "final_learning_rate_fraction", b"final_learning_rate_fraction", "gae_lambda", b"gae_lambda", "gamma", b"gamma", "hidden_units", b"hidden_units", "learning_rate", b"learning_rate", "max_gradient_norm", b"max_gradient_norm", "rollout_steps", b"rollout_steps", "schedule_placements", b"schedule_placements", "training_height", b"training_height", "value_weight", b"value_weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
+    _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
+    _WhichOneofReturnType__boards: _TypeAlias = _typing.Literal["boards"]  # noqa: Y015
+    _WhichOneofArgType__boards: _TypeAlias = _typing.Literal["_boards", b"_boards"]  # noqa: Y015
+    _WhichOneofReturnType__clip_range: _TypeAlias = _typing.Literal["clip_range"]  # noqa: Y015
+    _WhichOneofArgType__clip_range: _TypeAlias = _typing.Literal["_clip_range", b"_clip_range"]  # noqa: Y015
+    _WhichOneofReturnType__death_reward: _TypeAlias = _typing.Literal["death_reward"]  # noqa: Y015
+    _WhichOneofArgType__death_reward: _TypeAlias = _typing.Literal["_death_reward", b"_death_reward"]  # noqa: Y015
+    _WhichOneofReturnType__entropy_weight: _TypeAlias = _typing.Literal["entropy_weight"]  # noqa: Y015
+    _WhichOneofArgType__entropy_weight: _TypeAlias = _typing.Literal["_entropy_weight", b"_entropy_weight"]  # noqa: Y015
+    _WhichOneofReturnType__epochs: _TypeAlias = _typing.Literal["epochs"]  # noqa: Y015
+    _WhichOneofArgType__epochs: _TypeAlias = _typing.Literal["_epochs", b"_epochs"]  # noqa: Y015
+    _WhichOneofReturnType__final_learning_rate_fraction: _TypeAlias = _typing.Literal["final_learning_rate_fraction"]  # noqa: Y015
+    _WhichOneofArgType__final_learning_rate_fraction: _TypeAlias = _typing.Literal["_final_learning_rate_fraction", b"_final_learning_rate_fraction"]  # noqa: Y015
+    _WhichOneofReturnType__gae_lambda: _TypeAlias = _typing.Literal["gae_lambda"]  # noqa: Y015
+    _WhichOneofArgType__gae_lambda: _TypeAlias = _typing.Literal["_gae_lambda", b"_gae_lambda"]  # noqa: Y015
+    _WhichOneofReturnType__gamma: _TypeAlias = _typing.Literal["gamma"]  # noqa: Y015
+    _WhichOneofArgType__gamma: _TypeAlias = _typing.Literal["_gamma", b"_gamma"]  # noqa: Y015
+    _WhichOneofReturnType__hidden_units: _TypeAlias = _typing.Literal["hidden_units"]  # noqa: Y015
+    _WhichOneofArgType__hidden_units: _TypeAlias = _typing.Literal["_hidden_units", b"_hidden_units"]  # noqa: Y015
+    _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
+    _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
+    _WhichOneofReturnType__max_gradient_norm: _TypeAlias = _typing.Literal["max_gradient_norm"]  # noqa: Y015
+    _WhichOneofArgType__max_gradient_norm: _TypeAlias = _typing.Literal["_max_gradient_norm", b"_max_gradient_norm"]  # noqa: Y015
+    _WhichOneofReturnType__rollout_steps: _TypeAlias = _typing.Literal["rollout_steps"]  # noqa: Y015
+    _WhichOneofArgType__rollout_steps: _TypeAlias = _typing.Literal["_rollout_steps", b"_rollout_steps"]  # noqa: Y015
+    _WhichOneofReturnType__schedule_placements: _TypeAlias = _typing.Literal["schedule_placements"]  # noqa: Y015
+    _WhichOneofArgType__schedule_placements: _TypeAlias = _typing.Literal["_schedule_placements", b"_schedule_placements"]  # noqa: Y015
+    _WhichOneofReturnType__training_height: _TypeAlias = _typing.Literal["training_height"]  # noqa: Y015
+    _WhichOneofArgType__training_height: _TypeAlias = _typing.Literal["_training_height", b"_training_height"]  # noqa: Y015
+    _WhichOneofReturnType__value_weight: _TypeAlias = _typing.Literal["value_weight"]  # noqa: Y015
+    _WhichOneofArgType__value_weight: _TypeAlias = _typing.Literal["_value_weight", b"_value_weight"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_size) -> _WhichOneofReturnType__batch_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__boards) -> _WhichOneofReturnType__boards | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_range) -> _WhichOneofReturnType__clip_range | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__death_reward) -> _WhichOneofReturnType__death_reward | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__entropy_weight) -> _WhichOneofReturnType__entropy_weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epochs) -> _WhichOneofReturnType__epochs | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__final_learning_rate_fraction) -> _WhichOneofReturnType__final_learning_rate_fraction | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gae_lambda) -> _WhichOneofReturnType__gae_lambda | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gamma) -> _WhichOneofReturnType__gamma | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hidden_units) -> _WhichOneofReturnType__hidden_units | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_gradient_norm) -> _WhichOneofReturnType__max_gradient_norm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rollout_steps) -> _WhichOneofReturnType__rollout_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__schedule_placements) -> _WhichOneofReturnType__schedule_placements | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__training_height) -> _WhichOneofReturnType__training_height | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value_weight) -> _WhichOneofReturnType__value_weight | None: ...
+
+Global___PpoParams: _TypeAlias = PpoParams  # noqa: Y015
+
+@_typing.final
+class CemParams(_message.Message):
+    """Hyperparameters of the CEM algorithm; `docs/learning/cem.md` says what each does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARDS_FIELD_NUMBER: _builtins.int
+    ELITE_FIELD_NUMBER: _builtins.int
+    GAMES_FIELD_NUMBER: _builtins.int
+    SPREAD_FIELD_NUMBER: _builtins.int
+    NOISE_FIELD_NUMBER: _builtins.int
+    TRAINING_HEIGHT_FIELD_NUMBER: _builtins.int
+    boards: _builtins.int
+    """Samples of weights an iteration, each playing on a board of its own. Range
+    1..4,096, default 64.
+    """
+    elite: _builtins.int
+    """Samples that the next iteration is drawn from, at most boards. Range
+    1..4,096, default 10.
+    """
+    games: _builtins.int
+    """Games each sample plays an iteration. Range 1..1,000, default 1."""
+    spread: _builtins.float
+    """Standard deviation of every weight at the start. Range above 0 to 1000000,
+    default 1.
+    """
+    noise: _builtins.float
+    """Variance added to every weight's, an iteration. Range 0..1000000, default
+    0.01.
+    """
+    training_height: _builtins.int
+    """Rows of the training boards, at most the game's height; where that is less
+    than the default, it is the default. Range 4..40, default 10.
+    """
+    def __init__(
+        self,
+        *,
+        boards: _builtins.int | None = ...,
+        elite: _builtins.int | None = ...,
+        games: _builtins.int | None = ...,
+        spread: _builtins.float | None = ...,
+        noise: _builtins.float | None = ...,
+        training_height: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_elite", b"_elite", "_games", b"_games", "_noise", b"_noise", "_spread", b"_spread", "_training_height", b"_training_height", "boards", b"boards", "elite", b"elite", "games", b"games", "noise", b"noise", "spread", b"spread", "training_height", b"training_height"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_elite", b"_elite", "_games", b"_games", "_noise", b"_noise", "_spread", b"_spread", "_training_height", b"_training_height", "boards", b"boards", "elite", b"elite", "games", b"games", "noise", b"noise", "spread", b"spread", "training_height", b"training_height"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__boards: _TypeAlias = _typing.Literal["boards"]  # noqa: Y015
+    _WhichOneofArgType__boards: _TypeAlias = _typing.Literal["_boards", b"_boards"]  # noqa: Y015
+    _WhichOneofReturnType__elite: _TypeAlias = _typing.Literal["elite"]  # noqa: Y015
+    _WhichOneofArgType__elite: _TypeAlias = _typing.Literal["_elite", b"_elite"]  # noqa: Y015
+    _WhichOneofReturnType__games: _TypeAlias = _typing.Literal["games"]  # noqa: Y015
+    _WhichOneofArgType__games: _TypeAlias = _typing.Literal["_games", b"_games"]  # noqa: Y015
+    _WhichOneofReturnType__noise: _TypeAlias = _typing.Literal["noise"]  # noqa: Y015
+    _WhichOneofArgType__noise: _TypeAlias = _typing.Literal["_noise", b"_noise"]  # noqa: Y015
+    _WhichOneofReturnType__spread: _TypeAlias = _typing.Literal["spread"]  # noqa: Y015
+    _WhichOneofArgType__spread: _TypeAlias = _typing.Literal["_spread", b"_spread"]  # noqa: Y015
+    _WhichOneofReturnType__training_height: _TypeAlias = _typing.Literal["training_height"]  # noqa: Y015
+    _WhichOneofArgType__training_height: _TypeAlias = _typing.Literal["_training_height", b"_training_height"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__boards) -> _WhichOneofReturnType__boards | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__elite) -> _WhichOneofReturnType__elite | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__games) -> _WhichOneofReturnType__games | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__noise) -> _WhichOneofReturnType__noise | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spread) -> _WhichOneofReturnType__spread | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__training_height) -> _WhichOneofReturnType__training_height | None: ...
+
+Global___CemParams: _TypeAlias = CemParams  # noqa: Y015
+
+@_typing.final
 class RunCheckpoint(_message.Message):
     """A checkpoint of a run."""
 
@@ -665,6 +1082,9 @@ class TrainingSpec(_message.Message):
     BUDGET_FIELD_NUMBER: _builtins.int
     EVALUATION_FIELD_NUMBER: _builtins.int
     TD_FIELD_NUMBER: _builtins.int
+    DQN_FIELD_NUMBER: _builtins.int
+    PPO_FIELD_NUMBER: _builtins.int
+    CEM_FIELD_NUMBER: _builtins.int
     SLOT_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     CHECKPOINT_PERIOD_FIELD_NUMBER: _builtins.int
@@ -672,8 +1092,9 @@ class TrainingSpec(_message.Message):
     VIEW_FIELD_NUMBER: _builtins.int
     PLACEMENTS_PER_SECOND_FIELD_NUMBER: _builtins.int
     MAX_TRAINING_RATE_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
     algorithm: Global___Algorithm.ValueType
-    """The learning algorithm. Default TD."""
+    """The learning algorithm. Default: the one whose hyperparameters are given, else TD."""
     features: Global___FeatureSet.ValueType
     """What the agent sees. Default BCTS."""
     seed: _builtins.int
@@ -690,6 +1111,10 @@ class TrainingSpec(_message.Message):
     """Placements a second to learn from at most, over all boards, so that people
     can watch it get better. Range 0..1e9, default 0: full speed.
     """
+    threads: _builtins.int
+    """Threads that TD and CEM may learn with; what is learnt does not depend on
+    it. Range 1..64, default 1.
+    """
     @_builtins.property
     def game(self) -> Global___GameSpec:
         """The game to learn. Default 10x20, 7-bag, GYMNASIUM rule."""
@@ -705,6 +1130,18 @@ class TrainingSpec(_message.Message):
     @_builtins.property
     def td(self) -> Global___TdParams:
         """Of TD."""
+
+    @_builtins.property
+    def dqn(self) -> Global___DqnParams:
+        """Of DQN."""
+
+    @_builtins.property
+    def ppo(self) -> Global___PpoParams:
+        """Of PPO."""
+
+    @_builtins.property
+    def cem(self) -> Global___CemParams:
+        """Of CEM."""
 
     @_builtins.property
     def checkpoint(self) -> Global___RunCheckpoint:
@@ -724,6 +1161,9 @@ class TrainingSpec(_message.Message):
         budget: Global___Budget | None = ...,
         evaluation: Global___EvaluationSpec | None = ...,
         td: Global___TdParams | None = ...,
+        dqn: Global___DqnParams | None = ...,
+        ppo: Global___PpoParams | None = ...,
+        cem: Global___CemParams | None = ...,
         slot: _builtins.str = ...,
         checkpoint: Global___RunCheckpoint | None = ...,
         checkpoint_period: _duration_pb2.Duration | None = ...,
@@ -731,16 +1171,19 @@ class TrainingSpec(_message.Message):
         view: Global___RunView.ValueType = ...,
         placements_per_second: _builtins.float | None = ...,
         max_training_rate: _builtins.float = ...,
+        threads: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second", "_seed", b"_seed", "budget", b"budget", "checkpoint", b"checkpoint", "checkpoint_period", b"checkpoint_period", "evaluation", b"evaluation", "game", b"game", "hyperparameters", b"hyperparameters", "placements_per_second", b"placements_per_second", "seed", b"seed", "slot", b"slot", "start_from", b"start_from", "td", b"td"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second", "_seed", b"_seed", "_threads", b"_threads", "budget", b"budget", "cem", b"cem", "checkpoint", b"checkpoint", "checkpoint_period", b"checkpoint_period", "dqn", b"dqn", "evaluation", b"evaluation", "game", b"game", "hyperparameters", b"hyperparameters", "placements_per_second", b"placements_per_second", "ppo", b"ppo", "seed", b"seed", "slot", b"slot", "start_from", b"start_from", "td", b"td", "threads", b"threads"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second", "_seed", b"_seed", "algorithm", b"algorithm", "budget", b"budget", "checkpoint", b"checkpoint", "checkpoint_period", b"checkpoint_period", "evaluation", b"evaluation", "features", b"features", "game", b"game", "hyperparameters", b"hyperparameters", "max_training_rate", b"max_training_rate", "mode", b"mode", "placements_per_second", b"placements_per_second", "seed", b"seed", "slot", b"slot", "start_from", b"start_from", "td", b"td", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second", "_seed", b"_seed", "_threads", b"_threads", "algorithm", b"algorithm", "budget", b"budget", "cem", b"cem", "checkpoint", b"checkpoint", "checkpoint_period", b"checkpoint_period", "dqn", b"dqn", "evaluation", b"evaluation", "features", b"features", "game", b"game", "hyperparameters", b"hyperparameters", "max_training_rate", b"max_training_rate", "mode", b"mode", "placements_per_second", b"placements_per_second", "ppo", b"ppo", "seed", b"seed", "slot", b"slot", "start_from", b"start_from", "td", b"td", "threads", b"threads", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__placements_per_second: _TypeAlias = _typing.Literal["placements_per_second"]  # noqa: Y015
     _WhichOneofArgType__placements_per_second: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
-    _WhichOneofReturnType_hyperparameters: _TypeAlias = _typing.Literal["td"]  # noqa: Y015
+    _WhichOneofReturnType__threads: _TypeAlias = _typing.Literal["threads"]  # noqa: Y015
+    _WhichOneofArgType__threads: _TypeAlias = _typing.Literal["_threads", b"_threads"]  # noqa: Y015
+    _WhichOneofReturnType_hyperparameters: _TypeAlias = _typing.Literal["td", "dqn", "ppo", "cem"]  # noqa: Y015
     _WhichOneofArgType_hyperparameters: _TypeAlias = _typing.Literal["hyperparameters", b"hyperparameters"]  # noqa: Y015
     _WhichOneofReturnType_start_from: _TypeAlias = _typing.Literal["slot", "checkpoint"]  # noqa: Y015
     _WhichOneofArgType_start_from: _TypeAlias = _typing.Literal["start_from", b"start_from"]  # noqa: Y015
@@ -748,6 +1191,8 @@ class TrainingSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__placements_per_second) -> _WhichOneofReturnType__placements_per_second | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threads) -> _WhichOneofReturnType__threads | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_hyperparameters) -> _WhichOneofReturnType_hyperparameters | None: ...
     @_typing.overload
@@ -997,9 +1442,9 @@ class MetricPoint(_message.Message):
     loss: _builtins.float
     """Training loss, mean since the last point."""
     exploration: _builtins.float
-    """Probability of a random placement, 0..1."""
+    """Probability of a random placement, 0..1; TD and DQN only."""
     learning_rate: _builtins.float
-    """Learning rate."""
+    """Learning rate; all but CEM."""
     placements_per_second: _builtins.float
     """Placements a second since the last point."""
     progress: _builtins.float

@@ -73,6 +73,7 @@ class Slot(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     RESUMABLE_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name: 1 to 64 of A-Z a-z 0-9 _ -."""
     active: _builtins.bool
@@ -80,7 +81,7 @@ class Slot(_message.Message):
     notes: _builtins.str
     """Free text, up to 4,000 characters."""
     algorithm: _run_pb2.Algorithm.ValueType
-    """The algorithm that made it."""
+    """The algorithm that made it. Unset for a reference player."""
     features: _run_pb2.FeatureSet.ValueType
     """What it sees."""
     placements: _builtins.int
@@ -99,6 +100,10 @@ class Slot(_message.Message):
     """SHA-256 of the manifest, hex: the model's fingerprint."""
     resumable: _builtins.bool
     """Whether a training started from it goes on with its optimizer and replay window."""
+    reference: _builtins.bool
+    """Whether it is a reference player: one of those that come with mlTetris, play
+    wherever a slot does, and cannot be changed or deleted.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When this slot was made."""
@@ -140,10 +145,11 @@ class Slot(_message.Message):
         size_bytes: _builtins.int = ...,
         sha256: _builtins.str = ...,
         resumable: _builtins.bool = ...,
+        reference: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation", "game", b"game", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "algorithm", b"algorithm", "command", b"command", "create_time", b"create_time", "evaluation", b"evaluation", "features", b"features", "game", b"game", "name", b"name", "notes", b"notes", "placements", b"placements", "resumable", b"resumable", "sha256", b"sha256", "size_bytes", b"size_bytes", "source_checkpoint", b"source_checkpoint", "source_run", b"source_run", "source_slot", b"source_slot", "tags", b"tags", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "algorithm", b"algorithm", "command", b"command", "create_time", b"create_time", "evaluation", b"evaluation", "features", b"features", "game", b"game", "name", b"name", "notes", b"notes", "placements", b"placements", "reference", b"reference", "resumable", b"resumable", "sha256", b"sha256", "size_bytes", b"size_bytes", "source_checkpoint", b"source_checkpoint", "source_run", b"source_run", "source_slot", b"source_slot", "tags", b"tags", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

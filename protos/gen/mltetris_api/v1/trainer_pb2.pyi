@@ -5,6 +5,7 @@ TrainerService: everything a client can do with runs and slots."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -365,15 +366,22 @@ class RunUpdate(_message.Message):
     LEARNING_RATE_FIELD_NUMBER: _builtins.int
     EXPLORATION_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    EVALUATION_PERIOD_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """A name for people, up to 100 characters. Changeable in every state."""
     learning_rate: _builtins.float
-    """Learning rate from now on, in place of the schedule. Range above 0 to 1. Trainings only."""
+    """Learning rate from now on, in place of the schedule. Range above 0 to 1. Trainings only; CEM
+    has none.
+    """
     exploration: _builtins.float
-    """Exploration from now on, in place of the schedule. Range 0..1. Trainings only."""
+    """Exploration from now on, in place of the schedule. Range 0..1. Trainings with TD and DQN only."""
     @_builtins.property
     def budget(self) -> _run_pb2.Budget:
         """The whole budget. Trainings only."""
+
+    @_builtins.property
+    def evaluation_period(self) -> _duration_pb2.Duration:
+        """Training time between two evaluations from now on. Range 10 ms to 1 day. Trainings only."""
 
     def __init__(
         self,
@@ -382,10 +390,11 @@ class RunUpdate(_message.Message):
         learning_rate: _builtins.float | None = ...,
         exploration: _builtins.float | None = ...,
         budget: _run_pb2.Budget | None = ...,
+        evaluation_period: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "budget", b"budget", "exploration", b"exploration", "learning_rate", b"learning_rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "budget", b"budget", "evaluation_period", b"evaluation_period", "exploration", b"exploration", "learning_rate", b"learning_rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "budget", b"budget", "display_name", b"display_name", "exploration", b"exploration", "learning_rate", b"learning_rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "budget", b"budget", "display_name", b"display_name", "evaluation_period", b"evaluation_period", "exploration", b"exploration", "learning_rate", b"learning_rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exploration: _TypeAlias = _typing.Literal["exploration"]  # noqa: Y015
     _WhichOneofArgType__exploration: _TypeAlias = _typing.Literal["_exploration", b"_exploration"]  # noqa: Y015
@@ -415,8 +424,8 @@ class UpdateRunRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which of `display_name`, `learning_rate`, `exploration` and `budget` to
-        take; at least one. A path named but unset in `update` goes back to its default.
+        """Which of `display_name`, `learning_rate`, `exploration`, `budget` and
+        `evaluation_period` to take; at least one. A path named but unset in `update` goes back to its default.
         """
 
     def __init__(

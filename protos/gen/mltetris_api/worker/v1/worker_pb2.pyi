@@ -555,6 +555,7 @@ class Update(_message.Message):
     LEARNING_RATE_FIELD_NUMBER: _builtins.int
     EXPLORATION_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    EVALUATION_PERIOD_FIELD_NUMBER: _builtins.int
     learning_rate: _builtins.float
     """Learning rate in place of the schedule; unset: as it is; 0: the schedule again."""
     exploration: _builtins.float
@@ -563,16 +564,21 @@ class Update(_message.Message):
     def budget(self) -> _run_pb2.Budget:
         """The whole budget; unset: as it is."""
 
+    @_builtins.property
+    def evaluation_period(self) -> _duration_pb2.Duration:
+        """Training time between two evaluations; unset: as it is."""
+
     def __init__(
         self,
         *,
         learning_rate: _builtins.float | None = ...,
         exploration: _builtins.float | None = ...,
         budget: _run_pb2.Budget | None = ...,
+        evaluation_period: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "budget", b"budget", "exploration", b"exploration", "learning_rate", b"learning_rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "budget", b"budget", "evaluation_period", b"evaluation_period", "exploration", b"exploration", "learning_rate", b"learning_rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "budget", b"budget", "exploration", b"exploration", "learning_rate", b"learning_rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "budget", b"budget", "evaluation_period", b"evaluation_period", "exploration", b"exploration", "learning_rate", b"learning_rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exploration: _TypeAlias = _typing.Literal["exploration"]  # noqa: Y015
     _WhichOneofArgType__exploration: _TypeAlias = _typing.Literal["_exploration", b"_exploration"]  # noqa: Y015

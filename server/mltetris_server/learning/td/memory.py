@@ -1,20 +1,9 @@
-"""The learner's memory: the rollout that is going on, and a window of those before it."""
+"""What `td` remembers: a window of past rollouts."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
-from mltetris_server.learning.kernels import Rollout
-
-
-def new_rollout(samples: int, inputs: int) -> Rollout:
-    """Room for a rollout of so many placements with so many features."""
-    return Rollout(
-        features=np.zeros((samples, inputs), np.float32),
-        values=np.zeros(samples, np.float32),
-        kinds=np.zeros(samples, np.uint8),
-    )
 
 
 class Window:

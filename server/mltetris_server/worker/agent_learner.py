@@ -1,4 +1,4 @@
-"""The TD algorithm as a learner of the worker's, fresh or from a checkpoint."""
+"""An agent as a learner of the worker's, whichever algorithm it is."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from mltetris_api.v1.run_pb2 import Evaluation
 from stable_baselines3.common.callbacks import BaseCallback
 
 from mltetris_server.game.engine import Games
+from mltetris_server.learning.agent import Agent
 from mltetris_server.learning.checkpoint import dump
 from mltetris_server.learning.evaluation import GreedyEvaluation
 from mltetris_server.learning.metrics import TrainingMetrics
 from mltetris_server.learning.player import Player
-from mltetris_server.learning.td import TD
 from mltetris_server.worker.session import Session
 from mltetris_server.worker.specs import TrainingPlan
 from mltetris_server.worker.transfer import Checkpoint
@@ -22,74 +22,74 @@ WITHOUT_END = 10**15
 _NEVER = 2**62
 
 
-class TdLearner:
-    """A `TD`, as `learner.Learner` describes it."""
+class AgentLearner:
+    """An `Agent`, as `learner.Learner` describes it."""
 
-    def __init__(self, td: TD, plan: TrainingPlan) -> None:
-        self._td = td
+    def __init__(self, agent: Agent, plan: TrainingPlan) -> None:
+        self._agent = agent
         self._plan = plan
 
     @property
     def placements(self) -> int:
         """Placements learnt from, over the whole lineage."""
-        return self._td.num_timesteps
+        return self._agent.num_timesteps
 
     @property
     def metrics(self) -> TrainingMetrics:
         """Its running figures."""
-        return self._td.metrics
+        return self._agent.metrics
 
     @property
-    def exploration(self) -> float:
-        """Probability of a random placement now."""
-        return self._td.exploration
+    def exploration(self) -> float | None:
+        """Probability of a random placement now; None: it has none."""
+        return self._agent.exploration
 
     @property
-    def learning_rate(self) -> float:
-        """Learning rate now."""
-        return self._td.current_learning_rate
+    def learning_rate(self) -> float | None:
+        """Learning rate now; None: it has none."""
+        return self._agent.current_learning_rate
 
     def set_exploration(self, value: float | None) -> None:
         """Explores so much from now on; None: by its schedule."""
-        self._td.set_exploration(value)
+        self._agent.set_exploration(value)
 
     def set_learning_rate(self, value: float | None) -> None:
         """Learns at this rate from now on; None: by its schedule."""
-        self._td.set_learning_rate(value)
+        self._agent.set_learning_rate(value)
 
     def step_by_step(self, on: bool) -> None:
         """Whether it is to give the others a turn after each placement of every board."""
-        self._td.one_step = on
+        self._agent.one_step = on
 
     @property
     def games(self) -> Games:
         """The boards it trains on."""
-        return self._td.games
+        return self._agent.games
 
     def player(self) -> Player:
         """The policy as it is now, greedy."""
-        return self._td.player()
+        return self._agent.player()
 
-    def examine(self, max_lines: int) -> TdExamination:
+    def examine(self, max_lines: int) -> AgentExamination:
         """Begins an evaluation of the policy as it is now; games are cut off at `max_lines`."""
         plan = self._plan
         games = GreedyEvaluation(
-            self._td.player(),
+            self._agent.player(),
             plan.game,
             plan.spec.evaluation.games,
             plan.evaluation_seed,
             max_lines,
         )
-        return TdExamination(games, self.placements)
+        return AgentExamination(games, self.placements)
 
     def checkpoint(self) -> Checkpoint:
         """Everything there is, to go on from exactly here."""
-        model, files = dump(self._td)
+        model, files = dump(self._agent)
         return Checkpoint(json.dumps(model), files, self.placements)
 
     def learn(self, session: Session) -> None:
         """Learns until the session ends it."""
-        self._td.learn(
+        self._agent.learn(
             WITHOUT_END,
             callback=SessionCallback(session),
             log_interval=_NEVER,
@@ -97,7 +97,7 @@ class TdLearner:
         )
 
 
-class TdExamination:
+class AgentExamination:
     """A greedy evaluation, with a result as the contract has it."""
 
     def __init__(self, games: GreedyEvaluation, placements: int) -> None:

@@ -7,20 +7,19 @@ alone: a learner may be held, written down and gone on with between any two piec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch as th
 from numpy.typing import NDArray
 
-from mltetris_server.game.config import MAX_SEED
-from mltetris_server.game.engine import Games, mix, new_games
-from mltetris_server.learning.config import TdConfig
-from mltetris_server.learning.kernels import Network, gradient, returns, roll
-from mltetris_server.learning.memory import Window, new_rollout
+from mltetris_server.game.engine import Games, new_games
+from mltetris_server.hyperparameters import TdConfig
+from mltetris_server.learning.kernels import Network, new_rollout, roll
 from mltetris_server.learning.model import ModelDescription
 from mltetris_server.learning.player import make_eye
-from mltetris_server.learning.policy import AfterstatePolicy
+from mltetris_server.learning.policy import AfterstatePolicy, network_views
+from mltetris_server.learning.seeds import mixed
+from mltetris_server.learning.td.kernels import gradient, returns
+from mltetris_server.learning.td.memory import Window
 
 PIECE_SECONDS = 0.002
 """How long a piece should take on an ordinary core. What it holds follows from the settings and not
@@ -38,11 +37,6 @@ _DRAWS = 0x5EED_0F_BA7C4E5
 def gradient_steps(config: TdConfig) -> int:
     """Gradient steps of a round."""
     return max(1, config.epochs * config.boards * config.rollout_steps // config.batch_size)
-
-
-def mixed(number: int) -> int:
-    """A number of 64 bits that looks random, from another: SplitMix64's mixer."""
-    return int(mix(np.uint64(number & MAX_SEED)))
 
 
 class Rounds:
@@ -67,6 +61,7 @@ class Rounds:
         self, description: ModelDescription, seed: int, games_seed: int, done: int
     ) -> None:
         config, width = description.config, description.game.width
+        assert isinstance(config, TdConfig)
         self.config = config
         self.samples = config.boards * config.rollout_steps
         self.minibatches = gradient_steps(config)
@@ -78,7 +73,7 @@ class Rounds:
         self.minibatch = 0
         self._seed = np.uint64(seed)
         self._draws = mixed(seed ^ _DRAWS)
-        self._eye = make_eye(description.features, width, config.death_reward)
+        self._eye = make_eye(description.features, width, config.fatal_value)
         self._room = np.zeros((2 * description.inputs + 1, config.hidden_units), np.float32)
         # Microseconds, measured: look at a board, and use a sample.
         products = description.inputs * config.hidden_units
@@ -95,12 +90,12 @@ class Rounds:
     def bind(self, policy: AfterstatePolicy) -> None:
         """Work on the policy's own weights, gradients and optimizer, in place."""
         self._optimizer = policy.optimizer
-        self._online = _views(policy.q_net.parameters())
-        self._average = _views(policy.q_net_target.parameters())
+        self._online = network_views(policy.q_net.parameters())
+        self._average = network_views(policy.q_net_target.parameters())
         parameters = list(policy.q_net.parameters())
         for parameter in parameters:
             parameter.grad = th.zeros_like(parameter)
-        self._slopes = _views(parameter.grad for parameter in parameters)
+        self._slopes = network_views(parameter.grad for parameter in parameters)
 
     @property
     def average(self) -> Network:
@@ -219,10 +214,3 @@ class Rounds:
         self.number += 1
         self.position = 0
         self.minibatch = 0
-
-
-def _views(tensors: Iterable[th.Tensor | None]) -> Network:
-    """A torch network's tensors, in SB3's order, as arrays that share their memory."""
-    parts = [tensor.detach().numpy() for tensor in tensors if tensor is not None]
-    hidden_weights, hidden_bias, output_weights, output_bias = parts
-    return Network(hidden_weights, hidden_bias, output_weights.reshape(-1), output_bias)
