@@ -142,6 +142,9 @@ def test_a_median_is_a_lower_bound_where_it_could_be_higher() -> None:
     high = straight((0, 9.0), (1, 9.0), bounds=(False, True))
     assert median_of([low, straight((0, 5.0), (1, 5.0)), high]).bounds == (True, False)
     assert median_of([low, high]).bounds == (True, True)  # the mean of both
+    # Between two points, one of which is a lower bound, nobody knows.
+    rising = straight((0, 1.0), (2, 3.0), bounds=(False, True))
+    assert median_of([rising, straight((0, 9.0), (1, 9.0), (2, 9.0))]).bounds[1]
 
 
 def test_between_its_points_a_curve_is_as_straight_as_it_is_drawn() -> None:
@@ -284,6 +287,13 @@ def test_nothing_lies_outside_the_axes() -> None:
         assert left <= 5 and right >= 2e6 and bottom == 0 and top >= 4e4, how
 
 
+def test_a_run_that_goes_on_from_another_is_not_squeezed_to_the_right() -> None:
+    (axes,) = drawn([Family("a", straight((3e6, 1.0), (3.1e6, 2.0)))]).axes
+    assert axes.get_xlim()[0] > 2.9e6
+    (axes,) = drawn([Family("a", straight((1e5, 1.0), (3.1e6, 2.0)))]).axes
+    assert axes.get_xlim()[0] == 0
+
+
 def test_triangles_and_legends_take_no_more_room_than_there_is() -> None:
     assert drawing.spaced([0.0, 0.1, 0.15, 0.29, 0.5], 0.1) == [0, 2, 3, 4]
     assert drawing.spaced([], 0.1) == []
@@ -324,8 +334,8 @@ def test_every_curve_looks_its_own_way(tmp_path: Path) -> None:
 
 def test_odd_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     curve = straight((0.0, 1.0), (1.0, 2.0))
-    families = [Family(name, curve) for name in ("$a^", "_hidden", "日本", r"\frac", "%d")]
-    look = drawing.Look(title="$x_", subtitle="$")
+    families = [Family(name, curve) for name in (r"$\frac$", "_hidden", "日本", "%d")]
+    look = drawing.Look(title="$x_$", subtitle="$^$")
     assert said(drawn(families)) == [family.label for family in families]
     for kind in ("png", "svg", "pdf"):
         drawing.write(families, look, tmp_path / f"odd.{kind}")

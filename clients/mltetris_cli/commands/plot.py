@@ -44,7 +44,9 @@ def plot(
     metric: Annotated[
         MetricName,
         typer.Option(
-            help="lines: the mean of games without exploration. The others: of the training.",
+            metavar="METRIC",
+            help="lines (of games without exploration), reward, loss, speed, exploration or "
+            "learning-rate.",
             rich_help_panel=_WHAT,
         ),
     ] = "lines",
@@ -55,7 +57,7 @@ def plot(
     by: Annotated[
         GroupingName,
         typer.Option(
-            help="A curve for each; several runs as their median and range.",
+            help="What one curve is; several runs are their median and range.",
             rich_help_panel=_WHAT,
         ),
     ] = "run",
@@ -73,7 +75,11 @@ def plot(
     ] = False,
     title: Annotated[
         str | None,
-        typer.Option(help="(default: what is drawn)", rich_help_panel=_LOOK, show_default=False),
+        typer.Option(
+            help="Above the curves. (default: what they are)",
+            rich_help_panel=_LOOK,
+            show_default=False,
+        ),
     ] = None,
     size: Annotated[
         str, typer.Option(metavar="WIDTHxHEIGHT", help="In inches.", rich_help_panel=_LOOK)
