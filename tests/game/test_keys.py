@@ -134,7 +134,6 @@ def test_keys_move_turn_and_drop() -> None:
 
 def test_a_swap_keeps_how_the_piece_was_turned_and_comes_once_a_piece() -> None:
     game = KeysGame(GameConfig(), _seed_with((3, 6)))
-    assert game.held is None
     game.press(Key.ROTATE_CLOCKWISE)
     game.press(Key.SWAP)
     assert game.held == (3, 1)

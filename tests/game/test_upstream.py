@@ -118,6 +118,37 @@ def test_the_observation_does_not_look_at_y_0() -> None:
     assert (reward, over) == (0, True)
 
 
+def test_clockwise_is_counterclockwise() -> None:
+    env = Tetris()
+    env.reset(seed=1)
+    env.active_tetromino = env.tetrominoes[2]
+    env.step(env.actions.rotate_clockwise)
+    # The T's nose pointed up and now points left.
+    assert (env.active_tetromino.matrix > 0).tolist() == [
+        [False, True, False],
+        [True, True, False],
+        [False, True, False],
+    ]
+
+
+def test_the_first_swap_does_not_look_for_filled_cells() -> None:
+    env = Tetris()
+    env.reset(seed=1)
+    env.board[:2, PADDING + 3 : PADDING + 7] = 2
+    env.gravity_enabled = False
+    over = env.step(env.actions.swap)[2]
+    assert not over
+    assert env.collision(env.active_tetromino, env.x, env.y)
+
+
+def test_the_mask_of_the_piece_is_a_square() -> None:
+    env = Tetris()
+    env.reset(seed=1)
+    env.active_tetromino = env.tetrominoes[0]
+    env.reset_tetromino_position()
+    assert env._get_obs()["active_tetromino_mask"].sum() == 16
+
+
 def test_it_pulls_jax_and_opencv() -> None:
     names = " ".join(requires("tetris-gymnasium") or ()).lower()
     assert "jax" in names

@@ -19,6 +19,12 @@ Faults found in 0.3.1, each shown by a test in tests/game/test_upstream.py, and 
 - The observation drops a piece from y = 0 without looking at y = 0, where `step`
   looks: a placement that ends the game can be observed as an ordinary one.
   `ends_game` asks as `step` does.
+- The key `rotate_clockwise` turns the piece counterclockwise, and `rotate_counterclockwise`
+  clockwise. `keys` does what the numbers do.
+- The first swap of a game never looks whether the new piece's cells are free, as if the
+  board were still empty then. `keys` plays it so.
+- `active_tetromino_mask` marks the whole square that holds the piece, not its cells. Not
+  used here.
 """
 
 from __future__ import annotations
