@@ -16,8 +16,17 @@ from mltetris_server.runs.run import LiveRun
 _WORKING: Final = frozenset({states.RUNNING, states.PAUSED})
 _NOT_YET: Final = frozenset({states.QUEUED, states.STARTING})
 
-UPDATABLE: Final = ("display_name", "learning_rate", "exploration", "budget")
+UPDATABLE: Final = (
+    "display_name",
+    "learning_rate",
+    "exploration",
+    "budget",
+    "evaluation_period",
+)
 """Paths that UpdateRunRequest.update_mask may name."""
+
+_ASKED: Final = frozenset({"budget", "evaluation_period"})
+"""What stands in the spec, so that it can be changed before the run begins."""
 
 
 async def pause(live: LiveRun) -> run_pb2.Run:
@@ -126,10 +135,19 @@ async def update(live: LiveRun, update: trainer_pb2.RunUpdate, paths: Sequence[s
             message.exploration = update.exploration if given else -1.0
         if "budget" in learning:
             message.budget.CopyFrom(update.budget)
+        if "evaluation_period" in learning:
+            # Zero: its default, which the worker knows.
+            message.evaluation_period.CopyFrom(update.evaluation_period)
 
         def apply(run: run_pb2.Run) -> None:
             if "budget" in learning:
                 run.training.budget.CopyFrom(update.budget)
+            if "evaluation_period" in learning:
+                evaluation = run.training.evaluation
+                if update.HasField("evaluation_period"):
+                    evaluation.period.CopyFrom(update.evaluation_period)
+                else:
+                    evaluation.ClearField("period")
 
         changed = live.snapshot()
         if "display_name" in paths:
@@ -167,9 +185,10 @@ def check_update(
     if run.WhichOneof("spec") != "training":
         names = ", ".join(sorted(learning))
         raise InvalidArgument.field("update_mask", f"only a training has {names}")
+    specs.check_steering(run.training, learning)
     if "budget" in learning:
         specs.check_target("update.budget", update.budget, run.training.evaluation)
-    changeable = _WORKING | ({states.QUEUED} if learning == {"budget"} else frozenset())
+    changeable = _WORKING | ({states.QUEUED} if learning <= _ASKED else frozenset())
     if run.state not in changeable:
         raise WrongState(
             f"run {run.id} is {states.name(run.state)}: {_when(run.state, 'changed so')}"

@@ -105,7 +105,25 @@ def _unrepeated(tags: Sequence[str]) -> list[str]:
 
 def _facts(name: str, checkpoint: Checkpoint) -> ModelFacts:
     manifest = checkpoint.manifest
-    return ModelFacts(name, manifest.algorithm, manifest.features, manifest.game)
+    model = manifest.model
+    return ModelFacts(
+        name,
+        algorithm=str(model["algorithm"]),
+        hyperparameters=_mapping(model.get("hyperparameters")),
+        hidden=_hidden(model.get("network")),
+        features=manifest.features,
+        game=manifest.game,
+    )
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _hidden(network: object) -> tuple[int, ...]:
+    """The hidden layers that a manifest tells of; the worker checks them against the weights."""
+    units = _mapping(network).get("hidden")
+    return tuple(units) if isinstance(units, list) else ()
 
 
 def _describe(checkpoint: run_pb2.RunCheckpoint) -> str:

@@ -33,11 +33,15 @@ def _flags(spec: run_pb2.TrainingSpec) -> Iterator[str]:
         kind = spec.checkpoint.kind or run_pb2.CHECKPOINT_KIND_BEST
         name = run_pb2.CheckpointKind.Name(kind).removeprefix("CHECKPOINT_KIND_").lower()
         yield from ("--from-run", f"{spec.checkpoint.run}:{name}")
-    yield from _fields(spec, only=("algorithm", "features"))
+    given = spec.WhichOneof("hyperparameters")
+    if given and not spec.algorithm:
+        yield from ("--algorithm", given)
+    yield from _fields(spec, only=("algorithm", "features", "threads"))
     yield from _fields(spec.game)
     yield from _fields(spec.budget, names={"target_mean_lines": "target-lines"})
     yield from _fields(spec.evaluation, prefix="evaluation-")
-    yield from _fields(spec.td)
+    if given:
+        yield from _fields(getattr(spec, given))
     yield from _fields(spec, only=("checkpoint_period",))
 
 

@@ -8,13 +8,14 @@ play.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from mltetris_api.v1 import run_pb2, trainer_pb2
 
-from mltetris_server.errors import InvalidArgument, NotSupported
+from mltetris_server.errors import FieldViolation, InvalidArgument, NotSupported
+from mltetris_server.hyperparameters import TRAINABLE, HyperparameterError, Learning
 from mltetris_server.runs.recipe import command_of
 
 DEFAULT_WIDTH: Final = 10
@@ -29,7 +30,11 @@ class ModelFacts:
 
     name: str
     """For people: `slot starter`, `run train-7k2m9q's best checkpoint`."""
-    algorithm: run_pb2.Algorithm.ValueType
+    algorithm: str
+    """`td`, ..., or `reference`."""
+    hyperparameters: Mapping[str, object]
+    hidden: tuple[int, ...]
+    """Units of its network's hidden layers."""
     features: run_pb2.FeatureSet.ValueType
     game: run_pb2.GameSpec
 
@@ -46,12 +51,52 @@ def check(request: trainer_pb2.StartRunRequest) -> None:
 
 
 def _check_training(spec: run_pb2.TrainingSpec) -> None:
-    height = spec.game.height if spec.game.HasField("height") else DEFAULT_HEIGHT
-    if spec.td.HasField("training_height") and spec.td.training_height > height:
-        raise InvalidArgument.field(
-            "training.td.training_height", f"must be at most the game's height, {height}"
-        )
     check_target("training.budget", spec.budget, spec.evaluation)
+    given = spec.WhichOneof("hyperparameters")
+    if given and spec.algorithm and given != _algorithm_word(spec):
+        raise InvalidArgument.field(
+            f"training.{given}",
+            f"these are {given}'s hyperparameters, and the algorithm is {_algorithm_word(spec)}",
+        )
+    if spec.WhichOneof("start_from") is None:
+        features = spec.features or run_pb2.FEATURE_SET_BCTS
+        _configure(spec, given or _algorithm_word(spec) or "td", features, _height(spec), {})
+
+
+def _configure(
+    spec: run_pb2.TrainingSpec,
+    algorithm: str,
+    features: run_pb2.FeatureSet.ValueType,
+    height: int,
+    before: Mapping[str, object],
+) -> Learning:
+    """The hyperparameters as the worker will have them: those given, over `before`.
+
+    Raises:
+        InvalidArgument: they are out of range, or do not go together.
+    """
+    given = {field.name: value for field, value in getattr(spec, algorithm).ListFields()}
+    word = _word(run_pb2.FeatureSet.Name(features))
+    try:
+        return TRAINABLE[algorithm].for_game(height, word, {**before, **given})
+    except HyperparameterError as error:
+        violations = tuple(
+            FieldViolation(
+                "training.features" if name == "features" else f"training.{algorithm}.{name}", text
+            )
+            for name, text in error.violations
+        )
+        told = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
+        raise InvalidArgument(told, fields=violations) from error
+
+
+def _height(spec: run_pb2.TrainingSpec, otherwise: int = DEFAULT_HEIGHT) -> int:
+    return spec.game.height if spec.game.HasField("height") else otherwise
+
+
+def _algorithm_word(spec: run_pb2.TrainingSpec) -> str:
+    """The algorithm that is asked for by name; empty: none is."""
+    return _word(run_pb2.Algorithm.Name(spec.algorithm)) if spec.algorithm else ""
 
 
 def check_target(path: str, budget: run_pb2.Budget, evaluation: run_pb2.EvaluationSpec) -> None:
@@ -63,6 +108,19 @@ def check_target(path: str, budget: run_pb2.Budget, evaluation: run_pb2.Evaluati
             f"{path}.target_mean_lines",
             f"cannot be reached: evaluation games are cut off at {evaluation.max_lines} lines",
         )
+
+
+def check_steering(spec: run_pb2.TrainingSpec, names: Collection[str]) -> None:
+    """Raises InvalidArgument where the algorithm of `spec` has none of what is to be steered."""
+    algorithm = spec.WhichOneof("hyperparameters") or _algorithm_word(spec) or "td"
+    config = TRAINABLE[algorithm]
+    for name, there in (
+        ("learning_rate", config.has_learning_rate),
+        ("exploration", config.explores),
+    ):
+        if name in names and not there:
+            text = f"{algorithm} has no {name.replace('_', ' ')} to steer"
+            raise InvalidArgument.field(f"update.{name}", text)
 
 
 def check_display_name(path: str, name: str) -> None:
@@ -82,17 +140,42 @@ def check_model(
                 f"{model.name} sees {_word(run_pb2.FeatureSet.Name(model.features))}: "
                 "leave features unset to go on with them",
             )
-        if spec.algorithm not in (run_pb2.ALGORITHM_UNSPECIFIED, model.algorithm):
-            raise InvalidArgument.field(
-                "training.algorithm",
-                f"{model.name} was made by {_word(run_pb2.Algorithm.Name(model.algorithm))}",
-            )
+        _check_going_on(spec, model)
     width = spec.game.width if spec.game.HasField("width") else DEFAULT_WIDTH
     if model.features == run_pb2.FEATURE_SET_SIMPLE and model.game.width != width:
         raise InvalidArgument.field(
             path,
             f"{model.name} sees every column of a board {model.game.width} wide: it cannot play "
             f"one {width} wide; set the game's width to {model.game.width}",
+        )
+
+
+def _check_going_on(spec: run_pb2.TrainingSpec, model: ModelFacts) -> None:
+    """Raises InvalidArgument where no training as `spec` has it can go on from `model`."""
+    given, asked = spec.WhichOneof("hyperparameters"), _algorithm_word(spec)
+    made_by = model.algorithm if model.algorithm in TRAINABLE else ""
+    if given and not asked and given != made_by:
+        maker = f"was made by {made_by}" if made_by else "is a reference player"
+        raise InvalidArgument.field(
+            "training.algorithm",
+            f"{model.name} {maker}, and the hyperparameters are {given}'s: name the algorithm",
+        )
+    # A reference player is linear in its features, as the policies of cem are.
+    algorithm = asked or made_by or "cem"
+    before = dict(model.hyperparameters) if algorithm == made_by else {}
+    for name in TRAINABLE[algorithm].fixed:
+        message = getattr(spec, algorithm)
+        if name in before and message.HasField(name) and getattr(message, name) != before[name]:
+            raise InvalidArgument.field(
+                f"training.{algorithm}.{name}", f"{model.name} has {before[name]}: it must stay so"
+            )
+    height = _height(spec, model.game.height)
+    config = _configure(spec, algorithm, model.features, height, before)
+    if config.hidden(_word(run_pb2.FeatureSet.Name(model.features))) != model.hidden:
+        units = ", ".join(str(units) for units in model.hidden) or "no"
+        raise InvalidArgument.field(
+            "training.algorithm",
+            f"{model.name}'s network has {units} hidden units, which {algorithm} cannot go on with",
         )
 
 
@@ -151,7 +234,8 @@ def display_name(run: run_pb2.Run) -> str:
     game = spec.game
     features = _word(run_pb2.FeatureSet.Name(spec.features or run_pb2.FEATURE_SET_BCTS))
     size = f"{game.width or DEFAULT_WIDTH}x{game.height or DEFAULT_HEIGHT}"
-    name = f"td on {features} features, {size}"
+    algorithm = spec.WhichOneof("hyperparameters") or _algorithm_word(spec) or "td"
+    name = f"{algorithm} on {features} features, {size}"
     if spec.HasField("slot"):
         name += f", from {spec.slot}"
     elif spec.HasField("checkpoint"):
