@@ -260,6 +260,7 @@ def test_the_lines_drawn_are_the_curve() -> None:
     (axes,) = figure.axes
     line, triangles = axes.lines
     assert tuple(line.get_xdata()) == curve.xs and tuple(line.get_ydata()) == curve.ys  # type: ignore[arg-type]
+    assert line.get_marker() == "o" and line.get_markevery() == [0, 1]
     assert triangles.get_marker() == "^" and tuple(triangles.get_xdata()) == (3000,)  # type: ignore[arg-type]
     assert said(figure) == ["mine", "± 1 standard error", "at least: games were cut off"]
     assert axes.get_xlabel() == "placements learnt from"
@@ -306,6 +307,16 @@ def test_numbers_at_an_axis() -> None:
     values = (0, 0.0, 0.003, 1, 2.5, 250, 1500, 200_000, 1.2e6, -10)
     told = "0 0 0.003 1 2.5 250 1.5k 200k 1.2M -10"
     assert " ".join(map(number, values)) == told
+
+
+def test_a_short_logarithmic_axis_has_numbers_between_powers_of_ten() -> None:
+    def told(top: float) -> set[str]:
+        figure = drawn([Family("a", straight((0, 3e-4), (1, top)))], metric="loss", log=True)
+        figure.draw_without_rendering()
+        return {tick.label1.get_text() for tick in figure.axes[0].yaxis.get_minor_ticks()}
+
+    assert {"0.0005", "0.002"} <= told(3e-3) and "0.003" not in told(3e-3)
+    assert told(3.0) == {""}
 
 
 def test_seconds_are_told_in_a_fitting_unit() -> None:

@@ -52,7 +52,8 @@ def scale_y(axes: Axes, curves: Sequence[Curve], metric: MetricName, *, log: boo
             axes.yaxis.set_minor_locator(between)
         if lowest >= 0:
             axes.set_ylim(bottom=0)
-    _number_ticks(axes.yaxis)
+    highest = max(abs(value) for value in values)
+    _number_ticks(axes.yaxis, between=log and highest < smallest * 10**LOG_DECADES)
 
 
 def scale_x(axes: Axes, curves: Sequence[Curve], *, log: bool) -> None:
@@ -65,14 +66,23 @@ def scale_x(axes: Axes, curves: Sequence[Curve], *, log: bool) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
         if 0 <= first < 0.5 * last:
             axes.set_xlim(0, last * 1.02)
-    _number_ticks(axes.xaxis)
+    smallest = min((x for curve in curves for x in curve.xs if x > 0), default=last)
+    _number_ticks(axes.xaxis, between=log and last < smallest * 10**LOG_DECADES)
 
 
 def number(value: float) -> str:
     """A number at an axis: with SI units from 1,000 on."""
-    return figures.short(value) if abs(value) >= 1 else figures.small(value)
+    return figures.short(value) if abs(value) >= 1 else f"{value:.3g}"
 
 
-def _number_ticks(axis: Axis) -> None:
-    axis.set_major_formatter(FuncFormatter(lambda value, _place: number(value)))
-    axis.set_minor_formatter(NullFormatter())
+def _number_ticks(axis: Axis, *, between: bool) -> None:
+    """Numbers at the large ticks; ``between``: also at the 2 and 5 of a logarithmic axis."""
+
+    def told(value: float, _place: int | None) -> str:
+        return number(value)
+
+    def told_between(value: float, _place: int | None) -> str:
+        return number(value) if f"{value:e}"[:3] in ("2.0", "5.0") else ""
+
+    axis.set_major_formatter(FuncFormatter(told))
+    axis.set_minor_formatter(FuncFormatter(told_between) if between else NullFormatter())

@@ -170,6 +170,7 @@ def _draw_family(axes: Axes, family: Family, colour: str, dashes: _Dashes, *, do
         linestyle=dashes,
         linewidth=1.8,
         marker="o" if dots and not family.members else "",
+        markevery=[place for place, bound in enumerate(curve.bounds) if not bound],
         markersize=3.5,
         zorder=3,
     )
@@ -227,6 +228,7 @@ def _draw_marks(axes: Axes, marks: Sequence[Mark]) -> None:
             va="top",
             fontsize=7.5,
             color=_PALE,
+            zorder=2,  # a curve must not vanish behind it
         )
 
 
