@@ -12,6 +12,8 @@ from mltetris_cli.settings import Output
 Mode = Literal["headless", "visual"]
 View = Literal["showcase", "training"]
 Checkpoint = Literal["best", "latest", "final"]
+Algorithm = Literal["td", "dqn", "ppo", "cem"]
+Features = Literal["simple", "bcts", "dt", "board"]
 
 ServerOption = Annotated[
     str | None,

@@ -22,6 +22,7 @@ from mltetris_client.names import (
     RandomizerName,
     RuleName,
     ViewName,
+    name_of,
     value_of,
 )
 
@@ -71,11 +72,43 @@ class TdOptions(TypedDict, total=False):
     training_height: int | None
 
 
-class TrainingOptions(GameOptions, BudgetOptions, TdOptions, total=False):
+class DqnOptions(TypedDict, total=False):
+    """Hyperparameters that only DQN has, named as in the proto's DqnParams."""
+
+    gradient_steps: int | None
+    memory: int | None
+    learning_starts: int | None
+    target_update: int | None
+
+
+class PpoOptions(TypedDict, total=False):
+    """Hyperparameters that only PPO has, named as in the proto's PpoParams."""
+
+    gae_lambda: float | None
+    clip_range: float | None
+    entropy_weight: float | None
+    value_weight: float | None
+    max_gradient_norm: float | None
+
+
+class CemOptions(TypedDict, total=False):
+    """Hyperparameters that only CEM has, named as in the proto's CemParams."""
+
+    elite: int | None
+    games: int | None
+    spread: float | None
+    noise: float | None
+
+
+class Hyperparameters(TdOptions, DqnOptions, PpoOptions, CemOptions, total=False):
+    """Those of all algorithms; a training takes only its own algorithm's."""
+
+
+class TrainingOptions(GameOptions, BudgetOptions, Hyperparameters, total=False):
     """Everything a training can be told."""
 
     algorithm: AlgorithmName | None
-    """The learning algorithm."""
+    """The learning algorithm; td, or that of the model to go on from."""
     features: FeatureSetName | None
     """What the agent sees."""
     seed: int | None
@@ -92,6 +125,8 @@ class TrainingOptions(GameOptions, BudgetOptions, TdOptions, total=False):
     """A slot to go on from."""
     from_run: str | None
     """A run's checkpoint to go on from: RUN, RUN:best, RUN:latest or RUN:final."""
+    threads: int | None
+    """Threads that td and cem may learn with."""
     checkpoint_period: float | None
     """Seconds of training between two `latest` checkpoints."""
     mode: ModeName | None
@@ -164,8 +199,8 @@ def training(**options: Unpack[TrainingOptions]) -> run_pb2.TrainingSpec:
     """Builds a TrainingSpec; see `TrainingOptions`.
 
     Raises:
-        InvalidArgument: an unknown option, a value that does not fit its field, or both
-            ``from_slot`` and ``from_run``.
+        InvalidArgument: an unknown option, one of another algorithm, a value that does not fit
+            its field, or both ``from_slot`` and ``from_run``.
     """
     _refuse_unknown(options, TrainingOptions)
     spec = run_pb2.TrainingSpec(
@@ -174,7 +209,7 @@ def training(**options: Unpack[TrainingOptions]) -> run_pb2.TrainingSpec:
         mode=value_of(run_pb2.RunMode, options.get("mode"), field="mode"),
         view=value_of(run_pb2.RunView, options.get("view"), field="view"),
     )
-    for name in ("seed", "placements_per_second", "max_training_rate"):
+    for name in ("seed", "threads", "placements_per_second", "max_training_rate"):
         _assign(spec, name, options.get(name), f"training.{name}")
     board, limits = _game(options), _budget(options)
     if board.ByteSize():
@@ -184,8 +219,7 @@ def training(**options: Unpack[TrainingOptions]) -> run_pb2.TrainingSpec:
     for name in ("games", "max_lines", "seed"):
         value = options.get(f"evaluation_{name}")
         _assign(spec.evaluation, name, value, f"training.evaluation.{name}")
-    for name in TdOptions.__annotations__:
-        _assign(spec.td, name, options.get(name), f"training.td.{name}")
+    _assign_hyperparameters(spec, options)
     _assign_durations(spec, options)
     _assign_start(spec, options.get("from_slot"), options.get("from_run"))
     return spec
@@ -227,6 +261,18 @@ def _budget(options: BudgetOptions) -> run_pb2.Budget:
     if seconds is not None:
         message.max_duration.CopyFrom(duration(seconds, field="budget.max_duration"))
     return message
+
+
+def _assign_hyperparameters(spec: run_pb2.TrainingSpec, options: TrainingOptions) -> None:
+    algorithm = name_of(run_pb2.Algorithm, spec.algorithm) or "td"
+    known = getattr(spec, algorithm).DESCRIPTOR.fields_by_name
+    for name in sorted(_names(Hyperparameters)):
+        value = options.get(name)
+        if value is None:
+            continue
+        if name not in known:
+            raise InvalidArgument.field(name, f"{algorithm} has no such hyperparameter")
+        _assign(getattr(spec, algorithm), name, value, f"training.{algorithm}.{name}")
 
 
 def _assign_durations(spec: run_pb2.TrainingSpec, options: TrainingOptions) -> None:

@@ -192,12 +192,13 @@ class Trainer(SlotCalls):
         learning_rate: float | None = None,
         exploration: float | None = None,
         budget: run_pb2.Budget | None = None,
+        evaluation_period: float | None = None,
         reset: Iterable[str] = (),
     ) -> run_pb2.Run:
         """Changes a run: what is None stays as it is.
 
-        ``reset`` names what goes back to its default: of ``learning_rate`` and ``exploration``
-        the schedule, of ``budget`` no end.
+        ``evaluation_period`` is in seconds of training. ``reset`` names what goes back to its
+        default: of ``learning_rate`` and ``exploration`` the schedule, of ``budget`` no end.
 
         Raises:
             InvalidArgument, NotFound, WrongState.
@@ -208,11 +209,15 @@ class Trainer(SlotCalls):
             exploration=exploration,
             budget=budget,
         )
+        if evaluation_period is not None:
+            period = specs.duration(evaluation_period, field="update.evaluation_period")
+            update.evaluation_period.CopyFrom(period)
         given = {
             "display_name": display_name,
             "learning_rate": learning_rate,
             "exploration": exploration,
             "budget": budget,
+            "evaluation_period": evaluation_period,
         }
         paths = [path for path, value in given.items() if value is not None]
         for path in reset:

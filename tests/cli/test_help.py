@@ -59,7 +59,8 @@ def test_help_loads_nothing_slow() -> None:
 def test_every_option_of_a_training_is_a_flag(alone: Cli) -> None:
     out = alone("train", "--help", environment={"COLUMNS": "160"}).out
     names = set(specs.TrainingOptions.__optional_keys__)  # type: ignore[attr-defined]
-    assert set(run_pb2.TdParams.DESCRIPTOR.fields_by_name) <= names
+    for params in (run_pb2.TdParams, run_pb2.DqnParams, run_pb2.PpoParams, run_pb2.CemParams):
+        assert set(params.DESCRIPTOR.fields_by_name) <= names
     for name in names:
         assert f"--{name.replace('_', '-')} " in out, name
 
@@ -70,6 +71,8 @@ def test_choices_are_those_of_the_sdk() -> None:
 
     assert options.Mode == names.ModeName
     assert options.View == names.ViewName
+    assert options.Algorithm == names.AlgorithmName
+    assert options.Features == names.FeatureSetName
     assert options.Checkpoint == names.CheckpointName
 
 

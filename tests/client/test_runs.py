@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import mltetris_client
 import pytest
 from mltetris_api.v1 import run_pb2
-from mltetris_client import Run, Trainer, is_final, is_live, specs
+from mltetris_client import InvalidArgument, Run, Trainer, is_final, is_live, specs
+from mltetris_client.names import AlgorithmName
 from support.small import in_state
+
+_OTHERS: tuple[AlgorithmName, ...] = ("dqn", "ppo", "cem")
 
 
 def test_every_rpc_has_a_method() -> None:
@@ -24,8 +28,20 @@ def test_every_rpc_has_a_method() -> None:
             assert callable(getattr(Trainer, words, None)), method.name
 
 
-def test_every_hyperparameter_can_be_given() -> None:
-    assert set(specs.TdOptions.__annotations__) == set(run_pb2.TdParams.DESCRIPTOR.fields_by_name)
+@pytest.mark.parametrize("algorithm", ["td", "dqn", "ppo", "cem"])
+def test_every_hyperparameter_can_be_given(algorithm: AlgorithmName) -> None:
+    fields = getattr(run_pb2.TrainingSpec(), algorithm).DESCRIPTOR.fields_by_name
+    values: Any = dict.fromkeys(fields, 1)
+    spec = specs.training(algorithm=algorithm, **values)
+    assert spec.WhichOneof("hyperparameters") == algorithm
+    assert {field.name for field, _ in getattr(spec, algorithm).ListFields()} == set(fields)
+
+
+def test_a_hyperparameter_of_another_algorithm_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="td_lambda: ppo has no such hyperparameter"):
+        specs.training(algorithm="ppo", td_lambda=0.5)
+    with pytest.raises(InvalidArgument, match="elite: td has no such hyperparameter"):
+        specs.training(elite=3)
 
 
 def test_every_field_of_a_training_can_be_given() -> None:
@@ -43,9 +59,13 @@ def test_every_field_of_a_training_can_be_given() -> None:
         view="training",
         placements_per_second=3,
         max_training_rate=500,
+        threads=2,
     )
-    other = specs.training(from_run="train-abc123")
-    given = {field.name for field, _ in [*spec.ListFields(), *other.ListFields()]}
+    others = [
+        specs.training(algorithm=algorithm, training_height=8, from_run="train-abc123")
+        for algorithm in _OTHERS
+    ]
+    given = {field.name for made in [spec, *others] for field, _ in made.ListFields()}
     assert given == set(run_pb2.TrainingSpec.DESCRIPTOR.fields_by_name)
 
 

@@ -6,6 +6,7 @@ import asyncio
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from mltetris_api.v1 import run_pb2, trainer_pb2
 from support.small_server import SmallServer
@@ -142,9 +143,32 @@ async def test_updating_a_running_run(small: SmallServer) -> None:
     ).run
     assert updated.training.budget == budget
     assert updated.display_name == "renamed"
+    period = Duration(seconds=9)
+    slower = await small.trainer.UpdateRun(
+        update_request(run.id, "evaluation_period", evaluation_period=period)
+    )
+    assert slower.run.training.evaluation.period == period
     reset = (await small.trainer.UpdateRun(update_request(run.id, "display_name", "budget"))).run
     assert reset.display_name == "td on bcts features, 10x20"
     assert reset.training.budget == run_pb2.Budget()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "path"),
+    [
+        (run_pb2.ALGORITHM_CEM, "learning_rate"),
+        (run_pb2.ALGORITHM_CEM, "exploration"),
+        (run_pb2.ALGORITHM_PPO, "exploration"),
+    ],
+)
+async def test_what_an_algorithm_does_not_have_cannot_be_steered(
+    small: SmallServer, algorithm: run_pb2.Algorithm.ValueType, path: str
+) -> None:
+    run = await small.running(training=run_pb2.TrainingSpec(algorithm=algorithm))
+    request = update_request(run.id, path, **{path: 0.1})
+    code, text = await refusal(small.trainer.UpdateRun(request))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert f"update.{path}" in text
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         (stop, "stop", "End a run; its model is kept."),
         (speed, "speed", "Set the pace of the watched game, or of the training."),
         (mode, "mode", "Set how and which game is watched."),
-        (change, "set", "Change learning rate, exploration, budget or name of a live run."),
+        (change, "set", "Change learning rate, exploration, budget or evaluations of a live run."),
     ):
         app.command(name, short_help=text, rich_help_panel="Steer")(function)
 
@@ -206,11 +206,16 @@ def change(
     max_seconds: Annotated[
         float | None, typer.Option(help="Seconds in all.", show_default=False)
     ] = None,
+    evaluation_period: Annotated[
+        float | None,
+        typer.Option(help="Seconds of training between two evaluations.", show_default=False),
+    ] = None,
     reset: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="learning_rate or exploration: to its schedule; budget: no end. Repeatable.",
+            help="learning_rate, exploration: to the schedule; budget: no end; evaluation_period: "
+            "to its default. Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -221,6 +226,7 @@ def change(
     Examples:
       mltetris set --learning-rate 0.0005
       mltetris set train-7k --target-lines 5000
+      mltetris set --evaluation-period 10
       mltetris set --reset learning_rate --reset exploration
 
     Changes a live run; the rest stays as it is. A budget's other limits stay,
@@ -231,7 +237,7 @@ def change(
         "max_placements": max_placements,
         "max_seconds": max_seconds,
     }
-    given = [name, learning_rate, exploration, *limits.values()]
+    given = [name, learning_rate, exploration, evaluation_period, *limits.values()]
     if all(value is None for value in given) and not reset:
         raise CliError("nothing to change", "See `mltetris set --help`.", ExitCode.USAGE)
 
@@ -255,6 +261,7 @@ def change(
             learning_rate=learning_rate,
             exploration=exploration,
             budget=budget,
+            evaluation_period=evaluation_period,
             reset=reset or (),
         )
 

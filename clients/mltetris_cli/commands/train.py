@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from mltetris_cli.hyperparameters import with_hyperparameters
 from mltetris_cli.options import (
+    Algorithm,
+    Features,
     FollowOption,
     Mode,
     OutputOption,
@@ -18,13 +21,15 @@ _BUDGET = "When it ends (default: when stopped)"
 _START = "What it goes on from"
 _GAME = "The game"
 _EXAM = "How it is examined"
-_TD = "Hyperparameters of TD"
+_LEARNING = "Learning"
 _SHOW = "How it is shown"
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("train", short_help="Start a training.", rich_help_panel="Start")(train)
+    app.command("train", short_help="Start a training.", rich_help_panel="Start")(
+        with_hyperparameters(train)
+    )
 
 
 def _option(help: str, panel: str, default: str | None = None) -> typer.models.OptionInfo:
@@ -67,12 +72,9 @@ def train(
             rich_help_panel=_START,
         ),
     ] = None,
-    algorithm: Annotated[
-        Literal["td"] | None, _option("The learning algorithm.", _TD, "td")
-    ] = None,
-    features: Annotated[
-        Literal["simple", "bcts"] | None, _option("What the agent sees.", _TD, "bcts")
-    ] = None,
+    algorithm: Annotated[Algorithm | None, _option("How it learns.", _LEARNING, "td")] = None,
+    features: Annotated[Features | None, _option("What it sees.", _LEARNING, "bcts")] = None,
+    threads: Annotated[int | None, _option("Threads td and cem use.", _LEARNING, "1")] = None,
     width: Annotated[int | None, _option("Columns, 4..32.", _GAME, "10")] = None,
     height: Annotated[int | None, _option("Rows, 4..40.", _GAME, "20")] = None,
     rule: Annotated[
@@ -93,36 +95,6 @@ def train(
     evaluation_seed: Annotated[
         int | None, _option("Seed of the first game.", _EXAM, "from --seed")
     ] = None,
-    boards: Annotated[int | None, _option("Boards played at once.", _TD, "64")] = None,
-    rollout_steps: Annotated[
-        int | None, _option("Placements a board between updates.", _TD, "32")
-    ] = None,
-    gamma: Annotated[float | None, _option("Discount.", _TD, "0.98")] = None,
-    td_lambda: Annotated[float | None, _option("The lambda of TD(lambda).", _TD, "0.8")] = None,
-    learning_rate: Annotated[float | None, _option("Adam's first step size.", _TD, "0.003")] = None,
-    final_learning_rate_fraction: Annotated[
-        float | None, _option("Share of it left at the end.", _TD, "0.03")
-    ] = None,
-    exploration_initial: Annotated[
-        float | None, _option("Random placements at the start.", _TD, "0.1")
-    ] = None,
-    exploration_final: Annotated[
-        float | None, _option("Random placements at the end.", _TD, "0.003")
-    ] = None,
-    schedule_placements: Annotated[
-        int | None, _option("Placements until the final values.", _TD, "3,000,000")
-    ] = None,
-    batch_size: Annotated[int | None, _option("Samples a gradient step.", _TD, "512")] = None,
-    epochs: Annotated[int | None, _option("Passes an update.", _TD, "4")] = None,
-    window: Annotated[int | None, _option("Rollouts kept to learn from.", _TD, "40")] = None,
-    hidden_units: Annotated[int | None, _option("Hidden units.", _TD, "32")] = None,
-    death_reward: Annotated[float | None, _option("Reward of dying.", _TD, "-10")] = None,
-    average_decay: Annotated[
-        float | None, _option("Weight of the old values in the average.", _TD, "0.95")
-    ] = None,
-    training_height: Annotated[
-        int | None, _option("Rows of the training boards.", _TD, "10")
-    ] = None,
     checkpoint_period: Annotated[
         float | None,
         typer.Option(
@@ -142,12 +114,15 @@ def train(
     ] = None,
     server: ServerOption = None,
     output: OutputOption = None,
+    **hyperparameters: Any,
 ) -> None:
     """\b
     Examples:
       mltetris train                                      until you stop it
       mltetris train --seed 1 --target-lines 1000 --follow
       mltetris train --from-slot starter --learning-rate 0.001
+      mltetris train --algorithm cem --features dt --threads 2 --rule published
+      mltetris train --algorithm ppo --entropy-weight 0.01
       mltetris train --from-run train-7k2m9q:latest --max-seconds 60
 
     Starts a training and returns at once with its id on stdout; --follow
@@ -177,27 +152,13 @@ def train(
         evaluation_period=evaluation_period,
         evaluation_max_lines=evaluation_max_lines,
         evaluation_seed=evaluation_seed,
-        boards=boards,
-        rollout_steps=rollout_steps,
-        gamma=gamma,
-        td_lambda=td_lambda,
-        learning_rate=learning_rate,
-        final_learning_rate_fraction=final_learning_rate_fraction,
-        exploration_initial=exploration_initial,
-        exploration_final=exploration_final,
-        schedule_placements=schedule_placements,
-        batch_size=batch_size,
-        epochs=epochs,
-        window=window,
-        hidden_units=hidden_units,
-        death_reward=death_reward,
-        average_decay=average_decay,
-        training_height=training_height,
+        threads=threads,
         checkpoint_period=checkpoint_period,
         mode=mode,
         view=view,
         placements_per_second=placements_per_second,
         max_training_rate=max_training_rate,
+        **hyperparameters,
     )
     with session.connect() as trainer:
         run = trainer.start_run(spec, display_name=name, request_id=request_id)

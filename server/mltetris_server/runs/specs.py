@@ -173,9 +173,11 @@ def _check_going_on(spec: run_pb2.TrainingSpec, model: ModelFacts) -> None:
     config = _configure(spec, algorithm, model.features, height, before)
     if config.hidden(_word(run_pb2.FeatureSet.Name(model.features))) != model.hidden:
         units = ", ".join(str(units) for units in model.hidden) or "no"
+        layered = model.hidden and "hidden_units" in TRAINABLE[algorithm].fixed
         raise InvalidArgument.field(
-            "training.algorithm",
-            f"{model.name}'s network has {units} hidden units, which {algorithm} cannot go on with",
+            f"training.{algorithm}.hidden_units" if layered else "training.algorithm",
+            f"{model.name}'s network has {units} hidden units: "
+            + ("it must stay so" if layered else f"{algorithm} cannot go on with it"),
         )
 
 

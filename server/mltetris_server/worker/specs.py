@@ -224,7 +224,10 @@ def _algorithm(asked: TrainingSpec, model: Mapping[str, Any] | None) -> str:
     if given not in (None, wanted):
         raise SpecError(f"{given}: the hyperparameters are {given}'s, the algorithm is {wanted}")
     made_by = str(model["algorithm"]) if model else None
-    return wanted or (made_by if made_by in TRAINABLE else None) or "td"
+    if made_by is not None and made_by not in TRAINABLE:
+        # A reference player is linear in its features, as the policies of cem are.
+        return wanted or "cem"
+    return wanted or made_by or "td"
 
 
 def _hyperparameters(
