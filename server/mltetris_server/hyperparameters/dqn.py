@@ -34,6 +34,10 @@ class DqnConfig(Learning):
     gradient_steps: int = integer(8, 1, 1024)
     """Gradient steps an update."""
 
+    n_steps: int = integer(4, 1, 64)
+    """Placements a target looks ahead before it trusts the target network (Sutton and Barto 2018,
+    section 7.1); 1: the stock DQN's."""
+
     gamma: float = real(0.98, 0.0, 1.0)
     """Discount of the next placement's value (Mnih et al. 2015)."""
 
@@ -61,8 +65,12 @@ class DqnConfig(Learning):
     learning_starts: int = integer(2_048, 1, 524_288)
     """Placements made before the first gradient step."""
 
-    target_update: int = integer(8, 1, 100_000)
-    """Updates between two copies of the network into the target network (Mnih et al. 2015)."""
+    target_update: int = integer(1, 1, 100_000)
+    """Gradient steps between two updates of the target network (Mnih et al. 2015)."""
+
+    target_tau: float = real(0.05, 0.0, 1.0, above=True)
+    """Share of the trained network in the target network that an update replaces; 1: all of it,
+    a copy (Lillicrap et al. 2016; Polyak and Juditsky 1992)."""
 
     hidden_units: int = integer(32, 1, 1024)
     """Units of the value network's only hidden layer."""

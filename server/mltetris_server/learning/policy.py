@@ -56,16 +56,18 @@ class AfterstateNetwork(QNetwork):
         super().__init__(*args, **kwargs)
         self.fatal_value = fatal_value
         layers: list[nn.Module] = []
-        width = row_length(self.observation_space, self.action_space) - FLAGS
+        self._row = row_length(self.observation_space, self.action_space)
+        width = self._row - FLAGS
         for units in self.net_arch:
             layers += [nn.Linear(width, units), self.activation_fn()]
             width = units
         self.q_net = nn.Sequential(*layers, nn.Linear(width, 1))
 
     def forward(self, obs: PyTorchObs) -> th.Tensor:
-        """Values, [batch, placements], of a batch of observations."""
+        """Values, [batch, placements], of a batch of observations: of all placements there are, or
+        of as many as each has rows for."""
         assert isinstance(obs, th.Tensor)
-        rows = obs.float().reshape(obs.shape[0], int(self.action_space.n), -1)
+        rows = obs.float().reshape(obs.shape[0], -1, self._row)
         values: th.Tensor = self.q_net(rows[..., :-FLAGS]).squeeze(-1)
         candidate, fatal = rows[..., -2] > 0.5, rows[..., -1] > 0.5
         values = values.masked_fill(fatal, self.fatal_value)

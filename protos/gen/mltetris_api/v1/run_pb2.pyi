@@ -667,6 +667,8 @@ class DqnParams(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     LEARNING_STARTS_FIELD_NUMBER: _builtins.int
     TARGET_UPDATE_FIELD_NUMBER: _builtins.int
+    TARGET_TAU_FIELD_NUMBER: _builtins.int
+    N_STEPS_FIELD_NUMBER: _builtins.int
     HIDDEN_UNITS_FIELD_NUMBER: _builtins.int
     DEATH_REWARD_FIELD_NUMBER: _builtins.int
     TRAINING_HEIGHT_FIELD_NUMBER: _builtins.int
@@ -707,8 +709,16 @@ class DqnParams(_message.Message):
     2,048.
     """
     target_update: _builtins.int
-    """Updates between two copies into the target network. Range 1..100,000,
-    default 8.
+    """Gradient steps between two updates of the target network. Range 1..100,000,
+    default 1.
+    """
+    target_tau: _builtins.float
+    """Share of the target network that an update replaces; 1: all of it. Range
+    above 0 to 1, default 0.05.
+    """
+    n_steps: _builtins.int
+    """Placements a target looks ahead before it trusts the target network. Range
+    1..64, default 4.
     """
     hidden_units: _builtins.int
     """Hidden units of the value network. Range 1..1,024, default 32."""
@@ -734,13 +744,15 @@ class DqnParams(_message.Message):
         memory: _builtins.int | None = ...,
         learning_starts: _builtins.int | None = ...,
         target_update: _builtins.int | None = ...,
+        target_tau: _builtins.float | None = ...,
+        n_steps: _builtins.int | None = ...,
         hidden_units: _builtins.int | None = ...,
         death_reward: _builtins.float | None = ...,
         training_height: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_boards", b"_boards", "_death_reward", b"_death_reward", "_exploration_final", b"_exploration_final", "_exploration_initial", b"_exploration_initial", "_final_learning_rate_fraction", b"_final_learning_rate_fraction", "_gamma", b"_gamma", "_gradient_steps", b"_gradient_steps", "_hidden_units", b"_hidden_units", "_learning_rate", b"_learning_rate", "_learning_starts", b"_learning_starts", "_memory", b"_memory", "_rollout_steps", b"_rollout_steps", "_schedule_placements", b"_schedule_placements", "_target_update", b"_target_update", "_training_height", b"_training_height", "batch_size", b"batch_size", "boards", b"boards", "death_reward", b"death_reward", "exploration_final", b"exploration_final", "exploration_initial", b"exploration_initial", "final_learning_rate_fraction", b"final_learning_rate_fraction", "gamma", b"gamma", "gradient_steps", b"gradient_steps", "hidden_units", b"hidden_units", "learning_rate", b"learning_rate", "learning_starts", b"learning_starts", "memory", b"memory", "rollout_steps", b"rollout_steps", "schedule_placements", b"schedule_placements", "target_update", b"target_update", "training_height", b"training_height"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_boards", b"_boards", "_death_reward", b"_death_reward", "_exploration_final", b"_exploration_final", "_exploration_initial", b"_exploration_initial", "_final_learning_rate_fraction", b"_final_learning_rate_fraction", "_gamma", b"_gamma", "_gradient_steps", b"_gradient_steps", "_hidden_units", b"_hidden_units", "_learning_rate", b"_learning_rate", "_learning_starts", b"_learning_starts", "_memory", b"_memory", "_n_steps", b"_n_steps", "_rollout_steps", b"_rollout_steps", "_schedule_placements", b"_schedule_placements", "_target_tau", b"_target_tau", "_target_update", b"_target_update", "_training_height", b"_training_height", "batch_size", b"batch_size", "boards", b"boards", "death_reward", b"death_reward", "exploration_final", b"exploration_final", "exploration_initial", b"exploration_initial", "final_learning_rate_fraction", b"final_learning_rate_fraction", "gamma", b"gamma", "gradient_steps", b"gradient_steps", "hidden_units", b"hidden_units", "learning_rate", b"learning_rate", "learning_starts", b"learning_starts", "memory", b"memory", "n_steps", b"n_steps", "rollout_steps", b"rollout_steps", "schedule_placements", b"schedule_placements", "target_tau", b"target_tau", "target_update", b"target_update", "training_height", b"training_height"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_boards", b"_boards", "_death_reward", b"_death_reward", "_exploration_final", b"_exploration_final", "_exploration_initial", b"_exploration_initial", "_final_learning_rate_fraction", b"_final_learning_rate_fraction", "_gamma", b"_gamma", "_gradient_steps", b"_gradient_steps", "_hidden_units", b"_hidden_units", "_learning_rate", b"_learning_rate", "_learning_starts", b"_learning_starts", "_memory", b"_memory", "_rollout_steps", b"_rollout_steps", "_schedule_placements", b"_schedule_placements", "_target_update", b"_target_update", "_training_height", b"_training_height", "batch_size", b"batch_size", "boards", b"boards", "death_reward", b"death_reward", "exploration_final", b"exploration_final", "exploration_initial", b"exploration_initial", "final_learning_rate_fraction", b"final_learning_rate_fraction", "gamma", b"gamma", "gradient_steps", b"gradient_steps", "hidden_units", b"hidden_units", "learning_rate", b"learning_rate", "learning_starts", b"learning_starts", "memory", b"memory", "rollout_steps", b"rollout_steps", "schedule_placements", b"schedule_placements", "target_update", b"target_update", "training_height", b"training_height"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_boards", b"_boards", "_death_reward", b"_death_reward", "_exploration_final", b"_exploration_final", "_exploration_initial", b"_exploration_initial", "_final_learning_rate_fraction", b"_final_learning_rate_fraction", "_gamma", b"_gamma", "_gradient_steps", b"_gradient_steps", "_hidden_units", b"_hidden_units", "_learning_rate", b"_learning_rate", "_learning_starts", b"_learning_starts", "_memory", b"_memory", "_n_steps", b"_n_steps", "_rollout_steps", b"_rollout_steps", "_schedule_placements", b"_schedule_placements", "_target_tau", b"_target_tau", "_target_update", b"_target_update", "_training_height", b"_training_height", "batch_size", b"batch_size", "boards", b"boards", "death_reward", b"death_reward", "exploration_final", b"exploration_final", "exploration_initial", b"exploration_initial", "final_learning_rate_fraction", b"final_learning_rate_fraction", "gamma", b"gamma", "gradient_steps", b"gradient_steps", "hidden_units", b"hidden_units", "learning_rate", b"learning_rate", "learning_starts", b"learning_starts", "memory", b"memory", "n_steps", b"n_steps", "rollout_steps", b"rollout_steps", "schedule_placements", b"schedule_placements", "target_tau", b"target_tau", "target_update", b"target_update", "training_height", b"training_height"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
     _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
@@ -766,10 +778,14 @@ class DqnParams(_message.Message):
     _WhichOneofArgType__learning_starts: _TypeAlias = _typing.Literal["_learning_starts", b"_learning_starts"]  # noqa: Y015
     _WhichOneofReturnType__memory: _TypeAlias = _typing.Literal["memory"]  # noqa: Y015
     _WhichOneofArgType__memory: _TypeAlias = _typing.Literal["_memory", b"_memory"]  # noqa: Y015
+    _WhichOneofReturnType__n_steps: _TypeAlias = _typing.Literal["n_steps"]  # noqa: Y015
+    _WhichOneofArgType__n_steps: _TypeAlias = _typing.Literal["_n_steps", b"_n_steps"]  # noqa: Y015
     _WhichOneofReturnType__rollout_steps: _TypeAlias = _typing.Literal["rollout_steps"]  # noqa: Y015
     _WhichOneofArgType__rollout_steps: _TypeAlias = _typing.Literal["_rollout_steps", b"_rollout_steps"]  # noqa: Y015
     _WhichOneofReturnType__schedule_placements: _TypeAlias = _typing.Literal["schedule_placements"]  # noqa: Y015
     _WhichOneofArgType__schedule_placements: _TypeAlias = _typing.Literal["_schedule_placements", b"_schedule_placements"]  # noqa: Y015
+    _WhichOneofReturnType__target_tau: _TypeAlias = _typing.Literal["target_tau"]  # noqa: Y015
+    _WhichOneofArgType__target_tau: _TypeAlias = _typing.Literal["_target_tau", b"_target_tau"]  # noqa: Y015
     _WhichOneofReturnType__target_update: _TypeAlias = _typing.Literal["target_update"]  # noqa: Y015
     _WhichOneofArgType__target_update: _TypeAlias = _typing.Literal["_target_update", b"_target_update"]  # noqa: Y015
     _WhichOneofReturnType__training_height: _TypeAlias = _typing.Literal["training_height"]  # noqa: Y015
@@ -799,9 +815,13 @@ class DqnParams(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory) -> _WhichOneofReturnType__memory | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__n_steps) -> _WhichOneofReturnType__n_steps | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rollout_steps) -> _WhichOneofReturnType__rollout_steps | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__schedule_placements) -> _WhichOneofReturnType__schedule_placements | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_tau) -> _WhichOneofReturnType__target_tau | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__target_update) -> _WhichOneofReturnType__target_update | None: ...
     @_typing.overload
@@ -835,7 +855,7 @@ class PpoParams(_message.Message):
     """Boards played at once. Range 1..4,096, default 64."""
     rollout_steps: _builtins.int
     """Placements a board between two updates; boards x rollout_steps at most
-    524,288. Range 1..1,024, default 32.
+    16,384. Range 1..1,024, default 32.
     """
     gamma: _builtins.float
     """Discount. Range 0..1, default 0.98."""
@@ -852,8 +872,8 @@ class PpoParams(_message.Message):
     1..1e12, default 2,000,000.
     """
     batch_size: _builtins.int
-    """Samples a gradient step, at most boards x rollout_steps; batch_size x
-    hidden_units at most 2,097,152. Range 1..65,536, default 512.
+    """Samples a gradient step at most; batch_size x hidden_units at most 65,536.
+    Range 2..16,384, default 512.
     """
     epochs: _builtins.int
     """Passes over a rollout an update. Range 1..100, default 4."""
@@ -980,27 +1000,33 @@ class CemParams(_message.Message):
     SPREAD_FIELD_NUMBER: _builtins.int
     NOISE_FIELD_NUMBER: _builtins.int
     TRAINING_HEIGHT_FIELD_NUMBER: _builtins.int
+    ITERATION_LIMIT_FIELD_NUMBER: _builtins.int
     boards: _builtins.int
     """Samples of weights an iteration, each playing on a board of its own. Range
-    1..4,096, default 64.
+    2..4,096, default 100.
     """
     elite: _builtins.int
-    """Samples that the next iteration is drawn from, at most boards. Range
-    1..4,096, default 10.
+    """Samples still in play when an iteration ends, below boards: the next one is
+    drawn from those that lasted longest. Range 1..4,095, default 15.
     """
     games: _builtins.int
     """Games each sample plays an iteration. Range 1..1,000, default 1."""
     spread: _builtins.float
-    """Standard deviation of every weight at the start. Range above 0 to 1000000,
-    default 1.
+    """Where learning begins with a policy that is there: standard deviation of the
+    samples from it, as a share of the length of its weights. Range above 0 to
+    1,000, default 0.5.
     """
     noise: _builtins.float
-    """Variance added to every weight's, an iteration. Range 0..1000000, default
-    0.01.
+    """Standard deviation added in every iteration, likewise. Range 0.0001..10,
+    default 0.15.
     """
     training_height: _builtins.int
     """Rows of the training boards, at most the game's height; where that is less
     than the default, it is the default. Range 4..40, default 10.
+    """
+    iteration_limit: _builtins.int
+    """Placements of a sample after which its iteration ends, whoever is still in
+    play. Range 1..1e12, default 1,000,000.
     """
     def __init__(
         self,
@@ -1011,10 +1037,11 @@ class CemParams(_message.Message):
         spread: _builtins.float | None = ...,
         noise: _builtins.float | None = ...,
         training_height: _builtins.int | None = ...,
+        iteration_limit: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_elite", b"_elite", "_games", b"_games", "_noise", b"_noise", "_spread", b"_spread", "_training_height", b"_training_height", "boards", b"boards", "elite", b"elite", "games", b"games", "noise", b"noise", "spread", b"spread", "training_height", b"training_height"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_elite", b"_elite", "_games", b"_games", "_iteration_limit", b"_iteration_limit", "_noise", b"_noise", "_spread", b"_spread", "_training_height", b"_training_height", "boards", b"boards", "elite", b"elite", "games", b"games", "iteration_limit", b"iteration_limit", "noise", b"noise", "spread", b"spread", "training_height", b"training_height"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_elite", b"_elite", "_games", b"_games", "_noise", b"_noise", "_spread", b"_spread", "_training_height", b"_training_height", "boards", b"boards", "elite", b"elite", "games", b"games", "noise", b"noise", "spread", b"spread", "training_height", b"training_height"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_elite", b"_elite", "_games", b"_games", "_iteration_limit", b"_iteration_limit", "_noise", b"_noise", "_spread", b"_spread", "_training_height", b"_training_height", "boards", b"boards", "elite", b"elite", "games", b"games", "iteration_limit", b"iteration_limit", "noise", b"noise", "spread", b"spread", "training_height", b"training_height"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__boards: _TypeAlias = _typing.Literal["boards"]  # noqa: Y015
     _WhichOneofArgType__boards: _TypeAlias = _typing.Literal["_boards", b"_boards"]  # noqa: Y015
@@ -1022,6 +1049,8 @@ class CemParams(_message.Message):
     _WhichOneofArgType__elite: _TypeAlias = _typing.Literal["_elite", b"_elite"]  # noqa: Y015
     _WhichOneofReturnType__games: _TypeAlias = _typing.Literal["games"]  # noqa: Y015
     _WhichOneofArgType__games: _TypeAlias = _typing.Literal["_games", b"_games"]  # noqa: Y015
+    _WhichOneofReturnType__iteration_limit: _TypeAlias = _typing.Literal["iteration_limit"]  # noqa: Y015
+    _WhichOneofArgType__iteration_limit: _TypeAlias = _typing.Literal["_iteration_limit", b"_iteration_limit"]  # noqa: Y015
     _WhichOneofReturnType__noise: _TypeAlias = _typing.Literal["noise"]  # noqa: Y015
     _WhichOneofArgType__noise: _TypeAlias = _typing.Literal["_noise", b"_noise"]  # noqa: Y015
     _WhichOneofReturnType__spread: _TypeAlias = _typing.Literal["spread"]  # noqa: Y015
@@ -1034,6 +1063,8 @@ class CemParams(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__elite) -> _WhichOneofReturnType__elite | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__games) -> _WhichOneofReturnType__games | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__iteration_limit) -> _WhichOneofReturnType__iteration_limit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__noise) -> _WhichOneofReturnType__noise | None: ...
     @_typing.overload
