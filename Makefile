@@ -20,7 +20,7 @@ KERNELS := $(wildcard server/mltetris_server/game/*.py server/mltetris_server/le
 PROTOS := $(wildcard protos/mltetris/*/*.proto protos/mltetris/*/*/*.proto)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all bench setup setup-dev lint format proto baseline clean
+.PHONY: help run test test-all bench bench-learning setup setup-dev lint format proto baseline clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ test-all: setup-dev ## Run every test, the slow ones too
 bench: setup-dev ## Print the figures the documentation quotes
 	cd tests && ../$(BIN)/python -m bench
 
+bench-learning: setup-dev ## Print how well every algorithm learns (hours; ARGS="td --seeds 3")
+	cd tests && ../$(BIN)/python -m bench.family $(ARGS)
+
 setup: $(VENV)/.warm ## Install what running needs
 
 setup-dev: $(VENV)/.dev $(VENV)/.warm ## Install what developing needs
@@ -50,7 +53,7 @@ $(VENV)/.venv:
 
 
 # A goal that needs the development install gets it in one step: it holds the other.
-ifneq ($(filter test test-all bench setup-dev lint format proto baseline,$(MAKECMDGOALS)),)
+ifneq ($(filter test test-all bench bench-learning setup-dev lint format proto baseline,$(MAKECMDGOALS)),)
 $(VENV)/.run: $(VENV)/.dev
 	@touch $@
 else
