@@ -1,7 +1,7 @@
 """Compiled inner loops that all learners share: the network, rollouts, greedy play.
 
-Floating-point sums are written so that the compiler may use vector instructions without changing
-their order (no fastmath): the same seed gives the same bits wherever the code runs.
+Floating-point sums have a fixed order, vector instructions or not (`lanes`; no fastmath): the same
+seed gives the same bits wherever the code runs, on however many threads.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mltetris_server.game.compiling import kernel
+from mltetris_server.game.config import FeatureSet
 from mltetris_server.game.engine import (
     CANDIDATE,
     ENDS_GAME,
@@ -21,6 +22,8 @@ from mltetris_server.game.engine import (
     reset_game,
 )
 from mltetris_server.game.randomness import mix
+from mltetris_server.learning.lanes import LANES, load, relu, splat, store
+from mltetris_server.learning.tables import board_values
 
 NOT_A_CANDIDATE = np.float32(-1e6)
 """Value of a placement that is illegal or repeats another one: below every fatal value."""
@@ -28,6 +31,7 @@ NOT_A_CANDIDATE = np.float32(-1e6)
 # What became of a placement of a rollout (`Rollout.kinds`).
 GREEDY, EXPLORED, FATAL, LAST = 0, 1, 2, 4
 
+BOARD = FeatureSet.BOARD.code
 _ZERO = np.float32(0)
 _SHIFT, _HALF_WORD = np.uint64(11), np.uint64(32)
 _UNIT = 2.0**-53
@@ -62,8 +66,9 @@ class Eye(NamedTuple):
         features: float32[A, F]: the afterstates looked at last.
         flags: uint8[A]: and their flags, as `game.engine.afterstates` defines them.
         values: float32[A]: and their values.
-        columns: float32[F + 2, A]: scratch.
-        actions: int64[A]: scratch.
+        columns: float32[F + 2, `lanes.padded(A)`]: column m, the candidate `actions[m]` looked at
+            last that does not end the game: its features, then two numbers of scratch.
+        actions: int64[A]: those candidates' actions.
     """
 
     settings: NDArray[np.int64]
@@ -102,6 +107,67 @@ def new_rollout(samples: int, inputs: int) -> Rollout:
 
 
 @kernel
+def outputs(network: Network, columns: NDArray[np.float32], count: int) -> None:
+    """What a network makes of some inputs that stand side by side.
+
+    Args:
+        network: The network.
+        columns: float32[F + 2, a multiple of `LANES`]: inputs in rows 0..F-1; row F + 1 is filled
+            with the outputs. Behind `count` up to a multiple of `LANES` stands anything.
+        count: Columns in use.
+    """
+    hidden, inputs = network.hidden_weights.shape
+    stride = columns.shape[1]
+    whole = hidden // 4 * 4
+    for start in range(0, count, LANES):
+        out = splat(network.output_bias[0])
+        if hidden == 0:
+            for f in range(inputs):
+                out += splat(network.output_weights[f]) * load(columns, f * stride + start)
+        # Four units at once, for the inputs are loaded once and four sums do not wait for another.
+        for j in range(0, whole, 4):
+            sum_0, sum_1 = splat(network.hidden_bias[j]), splat(network.hidden_bias[j + 1])
+            sum_2, sum_3 = splat(network.hidden_bias[j + 2]), splat(network.hidden_bias[j + 3])
+            for f in range(inputs):
+                x = load(columns, f * stride + start)
+                sum_0 += splat(network.hidden_weights[j, f]) * x
+                sum_1 += splat(network.hidden_weights[j + 1, f]) * x
+                sum_2 += splat(network.hidden_weights[j + 2, f]) * x
+                sum_3 += splat(network.hidden_weights[j + 3, f]) * x
+            out += splat(network.output_weights[j]) * relu(sum_0)
+            out += splat(network.output_weights[j + 1]) * relu(sum_1)
+            out += splat(network.output_weights[j + 2]) * relu(sum_2)
+            out += splat(network.output_weights[j + 3]) * relu(sum_3)
+        for j in range(whole, hidden):
+            sum_0 = splat(network.hidden_bias[j])
+            for f in range(inputs):
+                x = load(columns, f * stride + start)
+                sum_0 += splat(network.hidden_weights[j, f]) * x
+            out += splat(network.output_weights[j]) * relu(sum_0)
+        store(columns, (inputs + 1) * stride + start, out)
+
+
+@kernel
+def _look_at_cells(games: Games, i: int, network: Network, eye: Eye) -> int:
+    """`look` for the raw board, with a table, once the afterstates are known."""
+    for action in range(4 * games.settings[0]):
+        candidate = eye.flags[action] & CANDIDATE
+        eye.values[action] = eye.fatal_value[0] if candidate else NOT_A_CANDIDATE
+    return board_values(
+        games.columns[i],
+        games.settings[1],
+        eye.features,
+        eye.flags,
+        network.output_weights,
+        np.float64(network.output_bias[0]),
+        np.float64(eye.fatal_value[0]),
+        eye.values,
+        games.work[i],
+        eye.columns,
+    )
+
+
+@kernel
 def look(games: Games, i: int, network: Network, eye: Eye) -> int:
     """Value every placement of board i's active piece into `eye.values`; returns the best action.
 
@@ -109,9 +175,10 @@ def look(games: Games, i: int, network: Network, eye: Eye) -> int:
     game: the fatal value.
     """
     count = 4 * games.settings[0]
-    hidden, inputs = network.hidden_weights.shape
+    inputs = network.hidden_weights.shape[1]
     afterstates(games, i, eye.settings[0], eye.scales, eye.features, eye.flags)
-    # Candidates stand side by side in columns: the loops over them become vector instructions.
+    if eye.settings[0] == BOARD:
+        return _look_at_cells(games, i, network, eye)
     columns = eye.columns
     m = 0
     for action in range(count):
@@ -125,27 +192,9 @@ def look(games: Games, i: int, network: Network, eye: Eye) -> int:
                 columns[f, m] = eye.features[action, f]
             eye.actions[m] = action
             m += 1
-    total = inputs + 1
+    outputs(network, columns, m)
     for a in range(m):
-        columns[total, a] = network.output_bias[0]
-    if hidden == 0:
-        for f in range(inputs):
-            weight = network.output_weights[f]
-            for a in range(m):
-                columns[total, a] += weight * columns[f, a]
-    for j in range(hidden):
-        bias = network.hidden_bias[j]
-        for a in range(m):
-            columns[inputs, a] = bias
-        for f in range(inputs):
-            weight = network.hidden_weights[j, f]
-            for a in range(m):
-                columns[inputs, a] += weight * columns[f, a]
-        weight = network.output_weights[j]
-        for a in range(m):
-            columns[total, a] += weight * max(columns[inputs, a], _ZERO)
-    for a in range(m):
-        eye.values[eye.actions[a]] = columns[total, a]
+        eye.values[eye.actions[a]] = columns[inputs + 1, a]
     best = 0
     for action in range(1, count):
         if eye.values[action] > eye.values[best]:
@@ -170,6 +219,60 @@ def _random_candidate(eye: Eye, count: int, number: np.uint64) -> int:
 
 
 @kernel
+def roll_boards(
+    games: Games,
+    network: Network,
+    eye: Eye,
+    rollout: Rollout,
+    exploration: float,
+    seed: np.uint64,
+    step: int,
+    start: int,
+    stop: int,
+    first: int,
+    last: int,
+    ended: NDArray[np.int64],
+) -> int:
+    """Of placements start..stop-1 of a rollout, those of boards first..last-1; see `roll`.
+
+    Several threads may share out the boards, each with an eye and an `ended` of its own. Games that
+    ended are told board by board.
+    """
+    boards = games.columns.shape[0]
+    count = 4 * games.settings[0]
+    inputs = eye.scales.shape[0]
+    endings = 0
+    # Board by board, so that a board stays in the processor's nearest cache.
+    for i in range(first, last):
+        for k in range(start + (i - start) % boards, stop, boards):
+            best = look(games, i, network, eye)
+            number = mix(mix(seed ^ mix(np.uint64(i))) + np.uint64(step + k // boards))
+            action = best
+            kind = GREEDY
+            if np.float64(number >> _SHIFT) * _UNIT < exploration:
+                action = _random_candidate(eye, count, mix(number))
+                if action != best:
+                    kind = EXPLORED
+            for f in range(inputs):
+                rollout.features[k, f] = eye.features[action, f]
+            rollout.values[k] = eye.values[best]
+            if eye.flags[action] & ENDS_GAME:
+                kind |= FATAL
+            _, over = place(games, i, action)
+            if over:
+                kind |= LAST
+                ended[endings, 0] = k
+                ended[endings, 1] = i
+                ended[endings, 2] = games.episode[i]
+                ended[endings, 3] = games.lines[i]
+                ended[endings, 4] = games.placements[i]
+                ended[endings, 5] = games.score[i]
+                endings += 1
+                reset_game(games, i)
+            rollout.kinds[k] = kind
+    return endings
+
+
 def roll(
     games: Games,
     network: Network,
@@ -198,42 +301,16 @@ def roll(
         start: First placement.
         stop: One behind the last.
         ended: int64[>= stop - start, 6], filled: row k, board, number, lines, placements and
-            score of every game that ended.
+            score of every game that ended, by row.
 
     Returns:
         How many games ended.
     """
     boards = games.columns.shape[0]
-    count = 4 * games.settings[0]
-    inputs = eye.scales.shape[0]
-    endings = 0
-    for k in range(start, stop):
-        i = k % boards
-        best = look(games, i, network, eye)
-        number = mix(mix(seed ^ mix(np.uint64(i))) + np.uint64(step + k // boards))
-        action = best
-        kind = GREEDY
-        if np.float64(number >> _SHIFT) * _UNIT < exploration:
-            action = _random_candidate(eye, count, mix(number))
-            if action != best:
-                kind = EXPLORED
-        for f in range(inputs):
-            rollout.features[k, f] = eye.features[action, f]
-        rollout.values[k] = eye.values[best]
-        if eye.flags[action] & ENDS_GAME:
-            kind |= FATAL
-        _, over = place(games, i, action)
-        if over:
-            kind |= LAST
-            ended[endings, 0] = k
-            ended[endings, 1] = i
-            ended[endings, 2] = games.episode[i]
-            ended[endings, 3] = games.lines[i]
-            ended[endings, 4] = games.placements[i]
-            ended[endings, 5] = games.score[i]
-            endings += 1
-            reset_game(games, i)
-        rollout.kinds[k] = kind
+    endings = roll_boards(
+        games, network, eye, rollout, exploration, seed, step, start, stop, 0, boards, ended
+    )
+    ended[:endings] = ended[np.argsort(ended[:endings, 0])]
     return endings
 
 

@@ -15,6 +15,7 @@ from mltetris_server.game.config import FeatureSet, GameConfig, feature_scales, 
 from mltetris_server.game.display import ShownGame
 from mltetris_server.game.engine import Games
 from mltetris_server.learning.kernels import Eye, Network, look
+from mltetris_server.learning.lanes import padded
 from mltetris_server.learning.model import ModelDescription, load_network
 
 
@@ -29,7 +30,7 @@ def make_eye(features: FeatureSet, width: int, fatal_value: float) -> Eye:
         features=np.zeros((actions, inputs), np.float32),
         flags=np.zeros(actions, np.uint8),
         values=np.zeros(actions, np.float32),
-        columns=np.zeros((inputs + 2, actions), np.float32),
+        columns=np.zeros((inputs + 2, padded(actions)), np.float32),
         actions=np.zeros(actions, np.int64),
     )
 
