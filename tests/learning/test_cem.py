@@ -170,7 +170,7 @@ def test_the_elite_are_those_who_last_longest():
     finish = lives.copy()
     finish[np.argsort(lives)[-3:]] = STILL_IN_PLAY
     expected = copy.deepcopy(cem.distribution)
-    expected.update(samples, shares(finish, 3), cem.config.noise)
+    expected.update(samples, shares(finish, 3), 0.15 / np.sqrt(1 + number / 50))
     while cem.iteration.number == number:
         cem.learn(1, reset_num_timesteps=False)
     assert np.array_equal(cem.distribution.mean, expected.mean)
@@ -371,6 +371,7 @@ def test_bad_arguments_are_refused():
         ({"games": 0}, "games"),
         ({"noise": float("nan")}, "noise"),
         ({"noise": 0}, "noise"),
+        ({"noise_halving": 0}, "noise_halving"),
         ({"spread": -1}, "spread"),
         ({"iteration_limit": 0}, "iteration_limit"),
         ({"training_height": 3}, "training_height"),

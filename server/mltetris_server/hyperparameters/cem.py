@@ -40,6 +40,10 @@ class CemConfig(Learning):
     """Standard deviation added in every iteration, likewise: it keeps the samples from agreeing
     before they are right (Szita and Lorincz 2006)."""
 
+    noise_halving: int = integer(50, 1, 10**12)
+    """Iterations after which half of the noise's variance is left; after twice as many a third,
+    and so on. Thiery and Scherrer (2009) compare constant and decreasing noise."""
+
     iteration_limit: int = integer(1_000_000, 1, 10**12)
     """Placements of a sample after which its iteration ends, whoever is still in play; they are
     the elite then."""

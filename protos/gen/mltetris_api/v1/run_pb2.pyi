@@ -1001,6 +1001,7 @@ class CemParams(_message.Message):
     NOISE_FIELD_NUMBER: _builtins.int
     TRAINING_HEIGHT_FIELD_NUMBER: _builtins.int
     ITERATION_LIMIT_FIELD_NUMBER: _builtins.int
+    NOISE_HALVING_FIELD_NUMBER: _builtins.int
     boards: _builtins.int
     """Samples of weights an iteration, each playing on a board of its own. Range
     2..4,096, default 100.
@@ -1017,8 +1018,8 @@ class CemParams(_message.Message):
     1,000, default 0.5.
     """
     noise: _builtins.float
-    """Standard deviation added in every iteration, likewise. Range 0.0001..10,
-    default 0.15.
+    """Standard deviation added in every iteration, likewise, at the start. Range
+    0.0001..10, default 0.15.
     """
     training_height: _builtins.int
     """Rows of the training boards, at most the game's height; where that is less
@@ -1027,6 +1028,10 @@ class CemParams(_message.Message):
     iteration_limit: _builtins.int
     """Placements of a sample after which its iteration ends, whoever is still in
     play. Range 1..1e12, default 1,000,000.
+    """
+    noise_halving: _builtins.int
+    """Iterations after which half of the noise's variance is left. Range 1..1e12,
+    default 50.
     """
     def __init__(
         self,
@@ -1038,10 +1043,11 @@ class CemParams(_message.Message):
         noise: _builtins.float | None = ...,
         training_height: _builtins.int | None = ...,
         iteration_limit: _builtins.int | None = ...,
+        noise_halving: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_elite", b"_elite", "_games", b"_games", "_iteration_limit", b"_iteration_limit", "_noise", b"_noise", "_spread", b"_spread", "_training_height", b"_training_height", "boards", b"boards", "elite", b"elite", "games", b"games", "iteration_limit", b"iteration_limit", "noise", b"noise", "spread", b"spread", "training_height", b"training_height"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_elite", b"_elite", "_games", b"_games", "_iteration_limit", b"_iteration_limit", "_noise", b"_noise", "_noise_halving", b"_noise_halving", "_spread", b"_spread", "_training_height", b"_training_height", "boards", b"boards", "elite", b"elite", "games", b"games", "iteration_limit", b"iteration_limit", "noise", b"noise", "noise_halving", b"noise_halving", "spread", b"spread", "training_height", b"training_height"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_elite", b"_elite", "_games", b"_games", "_iteration_limit", b"_iteration_limit", "_noise", b"_noise", "_spread", b"_spread", "_training_height", b"_training_height", "boards", b"boards", "elite", b"elite", "games", b"games", "iteration_limit", b"iteration_limit", "noise", b"noise", "spread", b"spread", "training_height", b"training_height"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_elite", b"_elite", "_games", b"_games", "_iteration_limit", b"_iteration_limit", "_noise", b"_noise", "_noise_halving", b"_noise_halving", "_spread", b"_spread", "_training_height", b"_training_height", "boards", b"boards", "elite", b"elite", "games", b"games", "iteration_limit", b"iteration_limit", "noise", b"noise", "noise_halving", b"noise_halving", "spread", b"spread", "training_height", b"training_height"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__boards: _TypeAlias = _typing.Literal["boards"]  # noqa: Y015
     _WhichOneofArgType__boards: _TypeAlias = _typing.Literal["_boards", b"_boards"]  # noqa: Y015
@@ -1053,6 +1059,8 @@ class CemParams(_message.Message):
     _WhichOneofArgType__iteration_limit: _TypeAlias = _typing.Literal["_iteration_limit", b"_iteration_limit"]  # noqa: Y015
     _WhichOneofReturnType__noise: _TypeAlias = _typing.Literal["noise"]  # noqa: Y015
     _WhichOneofArgType__noise: _TypeAlias = _typing.Literal["_noise", b"_noise"]  # noqa: Y015
+    _WhichOneofReturnType__noise_halving: _TypeAlias = _typing.Literal["noise_halving"]  # noqa: Y015
+    _WhichOneofArgType__noise_halving: _TypeAlias = _typing.Literal["_noise_halving", b"_noise_halving"]  # noqa: Y015
     _WhichOneofReturnType__spread: _TypeAlias = _typing.Literal["spread"]  # noqa: Y015
     _WhichOneofArgType__spread: _TypeAlias = _typing.Literal["_spread", b"_spread"]  # noqa: Y015
     _WhichOneofReturnType__training_height: _TypeAlias = _typing.Literal["training_height"]  # noqa: Y015
@@ -1067,6 +1075,8 @@ class CemParams(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__iteration_limit) -> _WhichOneofReturnType__iteration_limit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__noise) -> _WhichOneofReturnType__noise | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__noise_halving) -> _WhichOneofReturnType__noise_halving | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__spread) -> _WhichOneofReturnType__spread | None: ...
     @_typing.overload

@@ -7,6 +7,7 @@ that share them out are busy to the end.
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Executor
 
 import numpy as np
@@ -121,7 +122,8 @@ class Iteration:
         """Learn from this iteration, which is decided, and begin the next."""
         config = self.config
         out = np.where(self.deaths < config.games, STILL_IN_PLAY, self.made)
-        self._distribution.update(self.weights, shares(out, config.elite), config.noise)
+        noise = config.noise / math.sqrt(1 + self.number / config.noise_halving)
+        self._distribution.update(self.weights, shares(out, config.elite), noise)
         self.number += 1
         self._begin()
 
