@@ -21,6 +21,11 @@ class ReferenceConfig(Hyperparameters):
     exploration: float = real(0.0, 0.0, 1.0)
     """Probability of a random placement: 1 for the random player, else 0."""
 
+    @property
+    def fatal_value(self) -> float:
+        """See `Hyperparameters.fatal_value`; to who plays at random all placements are alike."""
+        return 0.0 if self.exploration == 1 else super().fatal_value
+
     def hidden(self, features: str) -> tuple[int, ...]:
         """See `Hyperparameters.hidden`: weights and features, nothing more."""
         return ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mltetris_server.game.config import GameConfig
-from mltetris_server.game.engine import new_games
+from mltetris_server.game.engine import new_games, place
 from mltetris_server.learning.kernels import play
 from mltetris_server.learning.player import Player
 
@@ -41,7 +41,10 @@ class EvaluationResult:
 
 
 class GreedyEvaluation:
-    """Games of one player without exploration, each until its end or `max_lines`.
+    """Games of one player as it plays best, each until its end or `max_lines`.
+
+    Learners explore only while they learn; who plays at random by nature (`Player.exploration`)
+    does so here, too.
 
     The result depends on the arguments alone, not on how the games are sliced.
 
@@ -63,7 +66,9 @@ class GreedyEvaluation:
         if max_lines < 1:
             raise ValueError(f"max_lines must be at least 1, not {max_lines}")
         # An eye of its own: the player may be in use elsewhere between two slices.
-        self._player = Player(player.network, player.features, player.fatal_value)
+        self._player = Player(
+            player.network, player.features, player.fatal_value, player.exploration
+        )
         self._eye = self._player.eye(game)
         self._games = new_games(game, games, seed)
         self._done = np.zeros(games, np.uint8)
@@ -77,6 +82,9 @@ class GreedyEvaluation:
 
     def advance(self, max_placements: int) -> bool:
         """Play on for at most so many placements; returns whether all games are done."""
+        if self._player.exploration:
+            self._placements += self._play_at_random(max_placements)
+            return self.done
         self._placements += play(
             self._games,
             self._player.network,
@@ -86,6 +94,19 @@ class GreedyEvaluation:
             max_placements,
         )
         return self.done
+
+    def _play_at_random(self, budget: int) -> int:
+        """As the kernel `play`, for who does not always make the best placement."""
+        games, made = self._games, 0
+        for i in range(games.lines.size):
+            while not self._done[i]:
+                if made >= budget:
+                    return made
+                _, over = place(games, i, self._player.choose_on(games, i, self._eye))
+                made += 1
+                if over or games.lines[i] >= self._max_lines:
+                    self._done[i] = 1
+        return made
 
     def run(self) -> EvaluationResult:
         """Play everything that is left and return the result."""

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from mltetris_server.game.config import FeatureSet, GameConfig, feature_scales, n_features
 from mltetris_server.game.display import ShownGame
-from mltetris_server.game.engine import Games
+from mltetris_server.game.engine import CANDIDATE, Games
 from mltetris_server.learning.kernels import Eye, Network, look
 from mltetris_server.learning.lanes import padded
 from mltetris_server.learning.model import ModelDescription, load_network
+from mltetris_server.learning.seeds import mixed
+
+_CHOICES = 0x63686F69636573
+"""Keeps a player's numbers apart from those of the pieces (`game.randomness.start_stream`)."""
 
 
 def make_eye(features: FeatureSet, width: int, fatal_value: float) -> Eye:
@@ -42,12 +46,22 @@ class Player:
         network: Copied, so that it may be trained on.
         features: What the network sees.
         fatal_value: Value of a placement that ends the game.
+        exploration: Probability, 0..1, that it makes any candidate instead, all equally likely.
+            Drawn from the game's seed, its number and the placement's: the same game is played
+            in the same way every time.
     """
 
-    def __init__(self, network: Network, features: FeatureSet, fatal_value: float) -> None:
+    def __init__(
+        self,
+        network: Network,
+        features: FeatureSet,
+        fatal_value: float,
+        exploration: float = 0.0,
+    ) -> None:
         self.network = Network(*(np.array(part, np.float32, order="C") for part in network))
         self.features = features
         self.fatal_value = fatal_value
+        self.exploration = exploration
         self._eyes: dict[int, Eye] = {}
 
     @classmethod
@@ -59,10 +73,13 @@ class Player:
         """
         description = ModelDescription.from_dict(model)
         network = load_network(description, files)
-        return cls(network, description.features, description.config.fatal_value)
+        fatal_value = description.config.fatal_value
+        return cls(network, description.features, fatal_value, description.exploration)
 
     def plays(self, game: GameConfig) -> bool:
         """Whether it can play this game: of any size, if its features do not depend on it."""
+        if self.features is FeatureSet.BOARD:
+            return True
         return bool(n_features(self.features, game.width) == self.network.hidden_weights.shape[1])
 
     def eye(self, game: GameConfig) -> Eye:
@@ -83,18 +100,34 @@ class Player:
         Raises:
             ValueError: it cannot play this game.
         """
-        return self._look(game.games, game.config)[0]
+        return self.choose_on(game.games, 0, self.eye(game.config))
+
+    def choose_on(self, games: Games, i: int, eye: Eye) -> int:
+        """The placement to make on board i of several games of one kind.
+
+        Args:
+            games: The games.
+            i: The board.
+            eye: This player's `eye` for them, or a copy; `eye.values` is filled.
+        """
+        best = int(look(games, i, self.network, eye))
+        if not self.exploration:
+            return best
+        number = mixed(mixed(mixed(int(games.streams[i, 0])) ^ _CHOICES) ^ int(games.episode[i]))
+        number = mixed(mixed(number) ^ int(games.placements[i]))
+        if (number >> 11) * 2.0**-53 >= self.exploration:
+            return best
+        candidates = np.flatnonzero(eye.flags & CANDIDATE)
+        return int(candidates[mixed(number) * candidates.size >> 64])
 
     def values(self, game: ShownGame) -> NDArray[np.float32]:
         """What every placement is worth to it, float32[4W], the greatest best: for td and dqn the
-        expected discounted reward, for ppo the logit, for cem a weighted sum of features. The
-        fatal value where the game ends, -1e6 where there is nothing to choose.
+        expected discounted reward, for ppo the logit, for cem and the reference players a weighted
+        sum of features. The fatal value where the game ends, -1e6 where there is nothing to choose.
 
         Raises:
             ValueError: it cannot play this game.
         """
-        return self._look(game.games, game.config)[1].copy()
-
-    def _look(self, games: Games, config: GameConfig) -> tuple[int, NDArray[np.float32]]:
-        eye = self.eye(config)
-        return int(look(games, 0, self.network, eye)), eye.values
+        eye = self.eye(game.config)
+        look(game.games, 0, self.network, eye)
+        return eye.values.copy()
