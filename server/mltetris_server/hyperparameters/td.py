@@ -25,7 +25,10 @@ class TdConfig(Learning):
     """
 
     algorithm: ClassVar[str] = "td"
-    feature_defaults: ClassVar[Mapping[str, Mapping[str, int | float]]] = {}
+    feature_sets: ClassVar[tuple[str, ...]] = ("simple", "bcts", "dt", "board")
+    feature_defaults: ClassVar[Mapping[str, Mapping[str, int | float]]] = {
+        "board": {"learning_rate": 5e-4}
+    }
     fixed: ClassVar[tuple[str, ...]] = ("hidden_units",)
 
     boards: int = integer(64, 1, 4096)

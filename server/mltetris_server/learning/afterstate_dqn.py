@@ -118,6 +118,7 @@ class AfterstateDQN(DQN, Generic[Config]):
             policy_kwargs={
                 "net_arch": list(config.hidden(self.features)),
                 "fatal_value": config.fatal_value,
+                "table": self.features is FeatureSet.BOARD,
                 # One call for the whole step: the network is small, and calls cost more than sums.
                 "optimizer_kwargs": {"fused": True},
             },
@@ -263,7 +264,13 @@ class AfterstateDQN(DQN, Generic[Config]):
 
     def _excluded_save_params(self) -> list[str]:
         # As SB3's .zip holds no replay buffer; `checkpoint.dump` holds everything.
-        ours: list[str] = ["_random", "_overrides", "metrics", "ep_info_buffer", "ep_success_buffer"]
+        ours: list[str] = [
+            "_random",
+            "_overrides",
+            "metrics",
+            "ep_info_buffer",
+            "ep_success_buffer",
+        ]
         return [*super()._excluded_save_params(), *ours]
 
     def _setup_learn(

@@ -26,6 +26,7 @@ from mltetris_server.hyperparameters import (
     ReferenceConfig,
 )
 from mltetris_server.learning.kernels import Network
+from mltetris_server.learning.tables import EDGE, ENTRIES
 
 POLICY_FILE = "policy.safetensors"
 TRAINING_FILE = "training.safetensors"
@@ -60,7 +61,9 @@ class ModelDescription:
 
     @property
     def outputs(self) -> int:
-        """Weights of the network's last layer."""
+        """Weights of the network's last layer, or of the table."""
+        if self.features is FeatureSet.BOARD:
+            return ENTRIES
         return self.hidden[-1] if self.hidden else self.inputs
 
     @property
@@ -166,7 +169,8 @@ def take_network(
     """The network that `name_tensors` named.
 
     Raises:
-        CheckpointError: a tensor is missing, has another shape or type, or is not finite.
+        CheckpointError: a tensor is missing, has another shape or type, or is not finite; or
+            a table gives a worth to empty windows.
     """
 
     def take(name: str, *shape: int) -> NDArray[np.float32]:
@@ -174,10 +178,13 @@ def take_network(
 
     inputs, last = description.inputs, description.outputs
     units = description.hidden[0] if description.hidden else 0
+    weights = take("output.weight", 1, last).reshape(last)
+    if description.features is FeatureSet.BOARD and weights[[0, EDGE]].any():
+        raise CheckpointError(f"{file}: {prefix}output.weight", "gives empty windows a worth")
     return Network(
         take("hidden.weight", units, inputs) if units else np.zeros((0, inputs), np.float32),
         take("hidden.bias", units) if units else np.zeros(0, np.float32),
-        take("output.weight", 1, last).reshape(last),
+        weights,
         take("output.bias", 1),
     )
 

@@ -21,8 +21,10 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
+from mltetris_server.game.config import ROTATIONS
 from mltetris_server.hyperparameters import TdConfig
 from mltetris_server.learning.kernels import NOT_A_CANDIDATE, Network
+from mltetris_server.learning.tables import EDGE, ENTRIES, FIRST_BIAS, SIDE
 
 FLAGS = 2
 """Columns of an observation behind the features: candidate, fatal."""
@@ -46,17 +48,54 @@ def row_length(observation_space: spaces.Space[Any], action_space: spaces.Space[
     )
 
 
+class PatternTable(nn.Module):
+    """Values of raw boards by a table of their local patterns, as `tables` defines them.
+
+    Args:
+        width: columns W of the boards.
+        fatal_value: what the value of a board is near where the game is lost; below 0.
+    """
+
+    def __init__(self, width: int, fatal_value: float) -> None:
+        super().__init__()
+        self.width = width
+        self.fatal_value = fatal_value
+        self.weight = nn.Parameter(th.zeros(1, ENTRIES))
+        self.bias = nn.Parameter(th.full((1,), FIRST_BIAS))
+
+    def forward(self, cells: th.Tensor) -> th.Tensor:
+        """Values, float64[..., 1], of boards [..., H * W] of cells, row by row from the top."""
+        board = cells.reshape(-1, cells.shape[-1] // self.width, self.width).flip(1).long()
+        # A floor below, nothing above, and the four cells of each column from each row upwards.
+        board = nn.functional.pad(board, (0, 0, 0, SIDE - 1))
+        board = nn.functional.pad(board, (0, 0, 1, 0), value=1)
+        columns = board.unfold(1, SIDE, 1) @ th.tensor([1, 2, 4, 8], device=board.device)
+        four = columns.unfold(2, SIDE, 1) @ th.tensor([1, 16, 256, 4096], device=board.device)
+        left = columns[..., :3] @ th.tensor([1, 16, 256], device=board.device)
+        right = columns[..., -3:] @ th.tensor([256, 16, 1], device=board.device)
+        entries = th.cat([four, EDGE + left[..., None], EDGE + right[..., None]], dim=-1)
+        # float64, so that boards which are as good as lost still differ.
+        total = self.weight[0, entries].double().sum(dim=(1, 2)) + self.bias.double()
+        return (self.fatal_value * th.sigmoid(-total)).reshape(*cells.shape[:-1], 1)
+
+
 class AfterstateNetwork(QNetwork):
     """Values of all placements of a batch of observations.
 
-    `q_net` is Linear(features, hidden) - ReLU - Linear(hidden, 1), applied to every row.
+    `q_net` is Linear(features, hidden) - ReLU - Linear(hidden, 1), applied to every row; with
+    `table`, for observations of raw boards, a `PatternTable`.
     """
 
-    def __init__(self, *args: Any, fatal_value: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, fatal_value: float, table: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fatal_value = fatal_value
+        self.table = table
         layers: list[nn.Module] = []
         self._row = row_length(self.observation_space, self.action_space)
+        if table:
+            placements = int(self.action_space.n)
+            self.q_net = nn.Sequential(PatternTable(placements // ROTATIONS, fatal_value))
+            return
         width = self._row - FLAGS
         for units in self.net_arch:
             layers += [nn.Linear(width, units), self.activation_fn()]
@@ -76,6 +115,7 @@ class AfterstateNetwork(QNetwork):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         data["fatal_value"] = self.fatal_value
+        data["table"] = self.table
         return data
 
 
@@ -92,6 +132,7 @@ class AfterstatePolicy(DQNPolicy):
         lr_schedule: learning rate by progress remaining, as everywhere in SB3.
         net_arch: hidden layers; one or none. Default: one of 32 units.
         fatal_value: value of a placement that ends the game.
+        table: whether observations are of raw boards, to be valued by a `PatternTable`.
         **kwargs: as for `DQNPolicy`.
 
     Raises:
@@ -105,17 +146,19 @@ class AfterstatePolicy(DQNPolicy):
         lr_schedule: Schedule,
         net_arch: list[int] | None = None,
         fatal_value: float = TdConfig.death_reward,
+        table: bool = False,
         **kwargs: Any,
     ) -> None:
         row_length(observation_space, action_space)
         self.fatal_value = fatal_value
+        self.table = table
         arch = [TdConfig.hidden_units] if net_arch is None else net_arch
         super().__init__(observation_space, action_space, lr_schedule, net_arch=arch, **kwargs)
 
     def make_q_net(self) -> AfterstateNetwork:
         """A new network on the policy's device."""
         arguments = self._update_features_extractor(self.net_args, features_extractor=None)
-        network = AfterstateNetwork(fatal_value=self.fatal_value, **arguments)
+        network = AfterstateNetwork(fatal_value=self.fatal_value, table=self.table, **arguments)
         return network.to(self.device)
 
     def _predict(self, obs: PyTorchObs, deterministic: bool = True) -> th.Tensor:
@@ -124,6 +167,7 @@ class AfterstatePolicy(DQNPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         data["fatal_value"] = self.fatal_value
+        data["table"] = self.table
         return data
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch as th
 from numpy.typing import NDArray
 
+from mltetris_server.game.config import FeatureSet
 from mltetris_server.game.engine import Games, new_games
 from mltetris_server.hyperparameters import TdConfig
 from mltetris_server.learning.kernels import Network, new_rollout, roll
@@ -18,6 +19,7 @@ from mltetris_server.learning.model import ModelDescription
 from mltetris_server.learning.player import make_eye
 from mltetris_server.learning.policy import AfterstatePolicy, network_views
 from mltetris_server.learning.seeds import mixed
+from mltetris_server.learning.tables import ROOM, table_gradient
 from mltetris_server.learning.td.kernels import gradient, returns
 from mltetris_server.learning.td.memory import Window
 
@@ -75,10 +77,17 @@ class Rounds:
         self._draws = mixed(seed ^ _DRAWS)
         self._eye = make_eye(description.features, width, config.fatal_value)
         self._room = np.zeros((2 * description.inputs + 1, config.hidden_units), np.float32)
+        self._table = description.features is FeatureSet.BOARD
+        self._entries = np.zeros(ROOM * width, np.int64)
         # Microseconds, measured: look at a board, and use a sample.
-        products = description.inputs * config.hidden_units
-        look = 0.5 + 4 * width * (0.02 + 0.00012 * products)
-        step = 60 + config.batch_size * (0.01 + 0.0004 * products)
+        if self._table:
+            windows = width * config.training_height
+            look = 1 + 0.1 * width + 0.02 * windows
+            step = 200 + config.batch_size * 0.006 * windows
+        else:
+            products = description.inputs * config.hidden_units
+            look = 0.5 + 4 * width * (0.02 + 0.00012 * products)
+            step = 60 + config.batch_size * (0.01 + 0.0004 * products)
         budget = PIECE_SECONDS * 1e6
         self._looks_a_piece = max(1, int(budget / look))
         self._steps_a_piece = max(1, int(budget / step))
@@ -185,19 +194,38 @@ class Rounds:
         steps = min(self._steps_a_piece, self.minibatches - self.minibatch)
         losses = 0.0
         for k in range(count, count + steps):
-            losses += gradient(
-                self.window.features,
-                self.window.targets,
-                self.window.size,
-                self.config.batch_size,
-                np.uint64(mixed(self._draws + k)),
-                self._online,
-                self._slopes,
-                self._room,
-            )
+            losses += self._gradient(np.uint64(mixed(self._draws + k)))
             self._optimizer.step()
         self.minibatch += steps
         return losses, steps
+
+    def _gradient(self, draw: np.uint64) -> float:
+        """The gradient of one batch, into the optimizer's; returns the loss."""
+        window, batch = self.window, self.config.batch_size
+        if self._table:
+            return table_gradient(
+                window.features,
+                window.targets,
+                window.size,
+                batch,
+                draw,
+                self._online.output_weights,
+                self._online.output_bias,
+                self.config.death_reward,
+                self._slopes.output_weights,
+                self._slopes.output_bias,
+                self._entries,
+            )
+        return gradient(
+            window.features,
+            window.targets,
+            window.size,
+            batch,
+            draw,
+            self._online,
+            self._slopes,
+            self._room,
+        )
 
     @property
     def stepped(self) -> bool:
