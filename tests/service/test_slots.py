@@ -9,13 +9,14 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from mltetris_api.v1 import slot_pb2, trainer_pb2
+from mltetris_api.v1 import run_pb2, slot_pb2, trainer_pb2
 from mltetris_server.storage import bundle
 from support.calls import Client, import_requests, training
 from support.checkpoints import a_checkpoint, flip_bit
 
 GOOD = bundle.pack(a_checkpoint(1000, mean_lines=50))
 BETTER = bundle.pack(a_checkpoint(2000, mean_lines=70))
+REFERENCES = ("bcts", "dellacherie", "dt10", "random")
 
 
 def import_slot(
@@ -38,9 +39,14 @@ def export(client: Client, name: str, *, weights_only: bool = False) -> bytes:
     return data
 
 
+def slots(client: Client, **fields: object) -> list[slot_pb2.Slot]:
+    request = trainer_pb2.ListSlotsRequest(**fields)  # type: ignore[arg-type]
+    return list(client.call("ListSlots", request).slots)
+
+
 def names(client: Client, order_by: str = "") -> list[str]:
-    request = trainer_pb2.ListSlotsRequest(order_by=order_by)
-    return [slot.name for slot in client.call("ListSlots", request).slots]
+    """The slots that were kept; the reference players are there always."""
+    return [slot.name for slot in slots(client, order_by=order_by) if not slot.reference]
 
 
 def slot(client: Client, name: str) -> slot_pb2.Slot:
@@ -64,12 +70,14 @@ def test_the_leaderboard(client: Client) -> None:
     import_slot(client, "b-better", BETTER)
     assert names(client) == ["b-better", "a-worse"]
     assert names(client, "name") == ["a-worse", "b-better"]
-    page = client.call("ListSlots", trainer_pb2.ListSlotsRequest(page_size=1))
-    assert [s.name for s in page.slots] == ["b-better"]
+    whole = [slot.name for slot in slots(client)]
+    assert {"a-worse", "b-better", *REFERENCES} == set(whole)
+    page = client.call("ListSlots", trainer_pb2.ListSlotsRequest(page_size=4))
+    assert [s.name for s in page.slots] == whole[:4]
     rest = client.call(
-        "ListSlots", trainer_pb2.ListSlotsRequest(page_size=1, page_token=page.next_page_token)
+        "ListSlots", trainer_pb2.ListSlotsRequest(page_size=4, page_token=page.next_page_token)
     )
-    assert [s.name for s in rest.slots] == ["a-worse"]
+    assert [s.name for s in rest.slots] == whole[4:]
     assert not rest.next_page_token
 
 
@@ -171,3 +179,85 @@ def test_a_damaged_slot_is_refused_and_can_be_removed(client: Client) -> None:
         assert "policy.safetensors" in refusal.text, method
     client.call("DeleteSlot", trainer_pb2.DeleteSlotRequest(name="one"))
     assert names(client) == ["two"]
+
+
+def test_reference_players_are_slots_that_nobody_made(client: Client) -> None:
+    listed = {slot.name: slot for slot in slots(client)}
+    assert tuple(sorted(listed)) == REFERENCES
+    for name, found in listed.items():
+        assert found == slot(client, name)
+        assert found.reference and not found.active and not found.resumable
+        assert found.algorithm == run_pb2.ALGORITHM_UNSPECIFIED
+        assert (found.game.width, found.game.height) == (10, 20)
+        assert (found.evaluation.games, found.evaluation.max_lines) == (100, 2500)
+        assert found.notes.startswith(f"{name}: ")
+    assert listed["dt10"].features == run_pb2.FEATURE_SET_DT
+    assert "Gabillon" in listed["dt10"].notes
+    assert listed["random"].evaluation.mean_lines < 1
+    assert [slot.name for slot in slots(client)][-1] == "random"
+
+
+def test_a_reference_player_is_copied_exported_and_activated(client: Client) -> None:
+    original = slot(client, "bcts")
+    copy = client.call("SaveSlot", trainer_pb2.SaveSlotRequest(name="mine", slot="bcts")).slot
+    assert (copy.sha256, copy.source_slot, copy.reference) == (original.sha256, "bcts", False)
+    taken_in = import_slot(client, "again", export(client, "bcts"))
+    assert (taken_in.sha256, taken_in.reference) == (original.sha256, False)
+    assert client.call("ActivateSlot", trainer_pb2.ActivateSlotRequest(name="bcts")).slot.active
+    client.server.restart()
+    assert slot(client, "bcts").active
+    for name in ("bcts", "mine"):
+        refusal = client.refusal(
+            "ExportSlot",
+            trainer_pb2.ExportSlotRequest(name=name, format=slot_pb2.SLOT_FORMAT_SB3),
+        )
+        assert refusal.code == grpc.StatusCode.FAILED_PRECONDITION
+        assert name in refusal.text and "cem" in refusal.text
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_nothing_takes_a_reference_players_name(client: Client, overwrite: bool) -> None:
+    import_slot(client, "mine", GOOD)
+    before = slots(client)
+    for method, request, code in (
+        (
+            "SaveSlot",
+            trainer_pb2.SaveSlotRequest(name="bcts", slot="mine", overwrite=overwrite),
+            grpc.StatusCode.ALREADY_EXISTS,
+        ),
+        (
+            "ImportSlot",
+            import_requests("BCTS", GOOD, overwrite=overwrite),
+            grpc.StatusCode.ALREADY_EXISTS,
+        ),
+        (
+            "UpdateSlot",
+            trainer_pb2.UpdateSlotRequest(
+                name="mine", update={"name": "bcts"}, update_mask=FieldMask(paths=["name"])
+            ),
+            grpc.StatusCode.ALREADY_EXISTS,
+        ),
+        (
+            "UpdateSlot",
+            trainer_pb2.UpdateSlotRequest(
+                name="bcts", update={"notes": "mine"}, update_mask=FieldMask(paths=["notes"])
+            ),
+            grpc.StatusCode.FAILED_PRECONDITION,
+        ),
+        (
+            "DeleteSlot",
+            trainer_pb2.DeleteSlotRequest(name="bcts", force=overwrite),
+            grpc.StatusCode.FAILED_PRECONDITION,
+        ),
+    ):
+        refusal = client.refusal(method, request)
+        assert refusal.code == code, method
+        assert "bcts is a reference player" in refusal.text, method
+        assert "another name" in refusal.text or method == "DeleteSlot", method
+    assert slots(client) == before
+
+
+def test_what_a_training_may_begin_with(client: Client) -> None:
+    refusal = client.refusal("StartRun", training(slot="bcts", algorithm=run_pb2.ALGORITHM_TD))
+    assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "slot bcts" in refusal.text and "td" in refusal.text

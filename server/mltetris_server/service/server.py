@@ -35,7 +35,7 @@ from mltetris_server.service.worker import WorkerServicer
 from mltetris_server.storage.datadir import DataDir
 from mltetris_server.storage.history import History
 from mltetris_server.storage.run_store import RunStore
-from mltetris_server.storage.slots import SlotStore
+from mltetris_server.storage.slots import REFERENCES, SlotStore
 
 _log = structlog.get_logger(__name__)
 
@@ -94,7 +94,8 @@ class Server:
         stack.callback(models_thread.close)
         history = stack.enter_context(await history_thread(History, data_dir.database))
         run_store = await models_thread(RunStore, data_dir.runs)
-        models = Models(await models_thread(SlotStore, data_dir.slots), run_store, models_thread)
+        slot_store = await models_thread(SlotStore, data_dir.slots, REFERENCES)
+        models = Models(slot_store, run_store, models_thread)
 
         public = grpc.aio.server(options=SERVER_OPTIONS)
         port = _listen(public, settings.listen)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from mltetris_api.v1 import run_pb2, slot_pb2, trainer_pb2
 
-from mltetris_server.errors import DataLoss, InvalidArgument, NotSupported
+from mltetris_server.errors import DataLoss, InvalidArgument, NotSupported, WrongState
 from mltetris_server.runs import control
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
@@ -99,8 +99,16 @@ class SlotMethods:
         format_ = request.format or slot_pb2.SLOT_FORMAT_SLOT
         if format_ == slot_pb2.SLOT_FORMAT_ONNX:
             raise NotSupported("ONNX is declared, but this server does not export it yet")
-        if format_ == slot_pb2.SLOT_FORMAT_SB3 and request.weights_only:
-            raise InvalidArgument.field("weights_only", "is for the SLOT format only")
+        if format_ == slot_pb2.SLOT_FORMAT_SB3:
+            if request.weights_only:
+                raise InvalidArgument.field("weights_only", "is for the SLOT format only")
+            slot = await self._models.disk(self._models.slots.get, request.name)
+            if not slot.algorithm:
+                raise WrongState(
+                    f"slot {slot.name} is a reference player, which no algorithm of "
+                    "stable-baselines3 has made: export it in the SLOT format, or train it on "
+                    "with cem and export that"
+                )
         content = await self._models.disk(
             self._models.slots.to_bundle, request.name, weights_only=request.weights_only
         )

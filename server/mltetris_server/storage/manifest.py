@@ -31,6 +31,8 @@ MAX_FILES = 16
 MAX_CHECKPOINT_BYTES = 256 << 20
 """All files together; the same limit as ImportHeader.size_bytes."""
 MAX_PLACEMENTS = 10**18
+REFERENCE = "reference"
+"""The word for the algorithm of a model that none has made: a reference player."""
 MAX_COMMAND = 4096
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -82,7 +84,9 @@ class Manifest:
 
     @property
     def algorithm(self) -> run_pb2.Algorithm.ValueType:
-        """The algorithm that made the model."""
+        """The algorithm that made the model; unspecified: a reference player's."""
+        if self.model["algorithm"] == REFERENCE:
+            return run_pb2.ALGORITHM_UNSPECIFIED
         return run_pb2.Algorithm.Value(f"ALGORITHM_{str(self.model['algorithm']).upper()}")
 
     @property
@@ -238,7 +242,10 @@ def _object(value: Json, where: str) -> dict[str, Json]:
 
 def _parse_model(value: Json) -> dict[str, Json]:
     model = _object(value, "model")
-    _enum_number(run_pb2.Algorithm.items(), "ALGORITHM_", model.get("algorithm"), "model.algorithm")
+    if model.get("algorithm") != REFERENCE:
+        _enum_number(
+            run_pb2.Algorithm.items(), "ALGORITHM_", model.get("algorithm"), "model.algorithm"
+        )
     _enum_number(
         run_pb2.FeatureSet.items(), "FEATURE_SET_", model.get("features"), "model.features"
     )

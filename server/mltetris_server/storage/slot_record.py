@@ -145,7 +145,13 @@ def _is_text(text: str, allowed: str = "") -> bool:
 
 
 def slot_message(
-    name: str, *, active: bool, manifest: Manifest, manifest_bytes: bytes, record: SlotRecord
+    name: str,
+    *,
+    active: bool,
+    reference: bool,
+    manifest: Manifest,
+    manifest_bytes: bytes,
+    record: SlotRecord,
 ) -> slot_pb2.Slot:
     """The slot as clients see it."""
     source = manifest.source
@@ -166,6 +172,7 @@ def slot_message(
         size_bytes=manifest.size_bytes + len(manifest_bytes),
         sha256=hashlib.sha256(manifest_bytes).hexdigest(),
         resumable=manifest.resumable,
+        reference=reference,
     )
     if source is not None:
         slot.source_run = source.run

@@ -3,6 +3,9 @@
 A slot is a checkpoint's folder with a ``slot.json`` of what may change. It appears and disappears
 by one rename. One that is replaced is first set aside as ``.old-NAME``; where the process dies
 before the new one stands in its place, the old one comes back when the store is opened.
+
+The reference players are slots that come with the program: folders like the others, in another
+place, that are read and never written. A slot that is kept under the name of one hides it.
 """
 
 from __future__ import annotations
@@ -34,6 +37,9 @@ _log = structlog.get_logger(__name__)
 DEFAULT_ACTIVE = "starter"
 """The slot that is active where none was activated."""
 
+REFERENCES = Path(__file__).with_name("reference")
+"""The reference players, a folder each, as `mltetris_server.learning.reference` makes them."""
+
 _ASIDE = ".old-"
 # With a dot, so that it cannot be the name of a slot.
 _ACTIVE_FILE = "active.json"
@@ -44,13 +50,17 @@ _Key: TypeAlias = tuple[float, str]
 class SlotStore:
     """Keeps slots in the folder ``root`` (``DataDir.slots``). One owner, one thread.
 
+    ``references`` is the folder of slots that are there besides, and cannot be changed or deleted:
+    ``REFERENCES``, or None where there are to be none.
+
     Methods raise InvalidArgument for a name no slot may have, NotFound for one that no slot has,
     DataLoss where a file is damaged, and Unavailable where the disk refuses; a failed call changes
     nothing.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, references: Path | None = None) -> None:
         self._root = root
+        self._references = _folders(references) if references is not None else {}
         self._warned: set[str] = set()
         with durable.writing(root):
             root.mkdir(parents=True, exist_ok=True)
@@ -58,11 +68,7 @@ class SlotStore:
 
     def names(self) -> list[str]:
         """The names of all slots, damaged ones included, in alphabetical order."""
-        return sorted(
-            path.name
-            for path in self._root.iterdir()
-            if names.is_slot_name(path.name) and path.is_dir()
-        )
+        return sorted(self._all())
 
     def list_slots(self, order_by: str = "score") -> list[slot_pb2.Slot]:
         """All slots, by "score" (best mean lines first), "name" or "create_time" (newest first).
@@ -72,9 +78,9 @@ class SlotStore:
         order = _order(order_by)
         active = self.active()
         found = []
-        for name in self.names():
+        for name, folder in self._all().items():
             try:
-                found.append(self._message(name, active))
+                found.append(self._message(name, folder, active))
             except errors.DataLoss as error:
                 if name not in self._warned:
                     _log.warning("slot damaged", slot=name, error=str(error))
@@ -102,7 +108,7 @@ class SlotStore:
         """One slot, every byte of it checked."""
         folder = self._folder(name)
         checkpoints.read(folder)
-        return self._message(name, self.active())
+        return self._message(name, folder, self.active())
 
     def read(self, name: str) -> Checkpoint:
         """The slot's model, every byte of it checked."""
@@ -122,7 +128,8 @@ class SlotStore:
         """Save a model under a name, fingerprint and all.
 
         ``source_slot`` names the slot it is a copy of. Raises AlreadyExists where the name is
-        taken and ``overwrite`` is not given, or where a slot's name differs in case only.
+        taken and ``overwrite`` is not given, or where a slot's name differs in case only; a name of
+        a reference player is taken whatever ``overwrite`` says.
         """
         names.check_slot_name(name)
         record = SlotRecord.new(notes=notes, tags=tags, source_slot=source_slot, imported=imported)
@@ -139,7 +146,7 @@ class SlotStore:
                 durable.discard(unfinished)
                 raise
         self._warned.discard(name)
-        return self._message(name, self.active())
+        return self._message(name, folder, self.active())
 
     def update(
         self,
@@ -149,8 +156,11 @@ class SlotStore:
         notes: str | None = None,
         tags: Sequence[str] | None = None,
     ) -> slot_pb2.Slot:
-        """Change what is given. An active slot stays active under its new name."""
-        folder = self._folder(name)
+        """Change what is given. An active slot stays active under its new name.
+
+        Raises WrongState for a reference player, and AlreadyExists where the new name is taken.
+        """
+        folder = self._kept_folder(name, "changed; save a copy under another name, and change that")
         manifest, _ = checkpoints.read_manifest(folder)
         record = replace(slot_record.read(folder, manifest), update_time=datetime.now(UTC))
         if notes is not None:
@@ -167,12 +177,15 @@ class SlotStore:
             if renamed:
                 assert new_name is not None
                 self._rename(name, new_name)
-                name = new_name
-        return self._message(name, self.active())
+                name, folder = new_name, self._root / new_name
+        return self._message(name, folder, self.active())
 
     def delete(self, name: str, *, force: bool = False) -> None:
-        """Remove a slot, damaged or not; the active one only with ``force``, else WrongState."""
-        folder = self._folder(name)
+        """Remove a slot, damaged or not; the active one only with ``force``, else WrongState.
+
+        A reference player cannot be removed: WrongState, too.
+        """
+        folder = self._kept_folder(name, "deleted; it takes no room in the data directory")
         was_active = name == self.active()
         if was_active and not force:
             raise errors.WrongState(
@@ -188,14 +201,15 @@ class SlotStore:
 
     def activate(self, name: str) -> slot_pb2.Slot:
         """Make a whole slot the one that is used where none is named."""
-        checkpoints.read(self._folder(name))
+        folder = self._folder(name)
+        checkpoints.read(folder)
         with durable.writing(self._root / _ACTIVE_FILE):
             self._write_active([name])
-        return self._message(name, name)
+        return self._message(name, folder, name)
 
     def active(self) -> str | None:
         """The name of the active slot; "starter" where none was activated; None without slots."""
-        existing = set(self.names())
+        existing = self._all()
         return next((name for name in self._candidates() if name in existing), None)
 
     def to_bundle(self, name: str, *, weights_only: bool = False) -> bytes:
@@ -215,19 +229,40 @@ class SlotStore:
         self._check_free(name, overwrite=overwrite)
         return self.save(name, bundle.unpack(data), imported=True, overwrite=overwrite)
 
+    def _kept(self) -> dict[str, Path]:
+        """The folders of the slots in the data directory, which may be changed, by name."""
+        return _folders(self._root)
+
+    def _all(self) -> dict[str, Path]:
+        """The folders of all slots, by name."""
+        return self._references | self._kept()
+
     def _folder(self, name: str) -> Path:
         """The folder of a slot that exists under exactly this name, also where case is ignored."""
         names.check_slot_name(name)
-        if name not in self.names():
+        folder = self._all().get(name)
+        if folder is None:
             raise errors.NotFound(f"there is no slot {name}")
-        return self._root / name
+        return folder
 
-    def _message(self, name: str, active: str | None) -> slot_pb2.Slot:
-        folder = self._root / name
+    def _kept_folder(self, name: str, refusal: str) -> Path:
+        """The folder of a slot that may be changed; WrongState where it is a reference player.
+
+        ``refusal`` says what cannot be done with one, and what can.
+        """
+        folder = self._folder(name)
+        if folder == self._references.get(name):
+            raise errors.WrongState(
+                f"{name} is a reference player, which comes with mlTetris and cannot be {refusal}"
+            )
+        return folder
+
+    def _message(self, name: str, folder: Path, active: str | None) -> slot_pb2.Slot:
         manifest, manifest_bytes = checkpoints.read_manifest(folder)
         return slot_record.slot_message(
             name,
             active=name == active,
+            reference=folder == self._references.get(name),
             manifest=manifest,
             manifest_bytes=manifest_bytes,
             record=slot_record.read(folder, manifest),
@@ -235,7 +270,7 @@ class SlotStore:
 
     def _check_free(self, name: str, *, overwrite: bool, but: str | None = None) -> None:
         """Raise AlreadyExists where the name, or one that Windows takes for it, is taken."""
-        existing = [other for other in self.names() if other != but]
+        existing = [other for other in self._kept() if other != but]
         if name in existing and not overwrite:
             raise errors.AlreadyExists(
                 f"there is a slot {name} already; choose another name or overwrite it"
@@ -244,6 +279,14 @@ class SlotStore:
             raise errors.AlreadyExists(
                 f"there is a slot {other} already, and not every system tells it from {name}"
             )
+        if name in existing:
+            return
+        for reference in self._references:
+            if reference.lower() == name.lower():
+                raise errors.AlreadyExists(
+                    f"{reference} is a reference player, which comes with mlTetris and cannot be "
+                    "overwritten; choose another name"
+                )
 
     def _put(self, unfinished: Path, folder: Path) -> None:
         """Put a finished folder in its place; what stood there is kept until it stands."""
@@ -311,7 +354,7 @@ class SlotStore:
                 durable.rename(aside, folder)
                 _log.warning("slot restored after an interrupted overwrite", slot=folder.name)
         durable.remove_leftovers(self._root)
-        for name in self.names():
+        for name in self._kept():
             durable.remove_leftovers(self._root / name)
         self._settle_active()
 
@@ -325,12 +368,21 @@ class SlotStore:
         except errors.DataLoss as error:
             _log.warning("active slot unknown", error=str(error))
             return
-        existing = self.names()
+        existing = self._all()
         named = [name for name in candidates if name in existing][:1]
         if not named:
             path.unlink()
         elif named != candidates:
             self._write_active(named)
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    """The folders that may be slots, by name."""
+    return {
+        path.name: path
+        for path in sorted(root.iterdir())
+        if names.is_slot_name(path.name) and path.is_dir()
+    }
 
 
 def _order(order_by: str) -> Callable[[slot_pb2.Slot], _Key]:
