@@ -286,9 +286,7 @@ def test_advantages_are_generalised():
     ppo = rolled(one_step(low(6)))
     ppo.rounds.value(0)
     buffer, config = ppo.rollout_buffer, ppo.config
-    last = np.zeros(config.boards, np.float32)
-    last[:] = ppo.rounds._last_values
-    values = np.vstack([buffer.values, last])
+    values = buffer.rollout.values.reshape(-1, config.boards)
     dones = buffer.rollout.dones.reshape(buffer.values.shape)
     assert dones.any()
     ahead = np.zeros(config.boards)

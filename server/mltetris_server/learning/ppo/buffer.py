@@ -68,7 +68,7 @@ class CandidateBuffer(MaskableRolloutBuffer):
             ends=np.zeros(samples + 1, np.int64),
             picks=np.zeros(samples, np.int64),
             log_probs=np.zeros(samples, np.float32),
-            values=np.zeros(samples, np.float32),
+            values=np.zeros(samples + boards, np.float32),
             dones=np.zeros(samples, np.float32),
         )
         self.position = 0
@@ -89,7 +89,7 @@ class CandidateBuffer(MaskableRolloutBuffer):
         self.advantages = np.zeros(shape, np.float32)
         self.returns = np.zeros(shape, np.float32)
         self.episode_starts = np.zeros(shape, np.float32)
-        self.values = self.rollout.values.reshape(shape)
+        self.values = self.rollout.values[: self.samples].reshape(shape)
         self.log_probs = self.rollout.log_probs.reshape(shape)
         self.pos, self.full = 0, False
         self.position = self.epoch = self.minibatch = 0
@@ -108,17 +108,17 @@ class CandidateBuffer(MaskableRolloutBuffer):
         """Whether the update on this rollout has begun."""
         return self.epoch > 0 or self.minibatch > 0
 
-    def estimate(self, last_values: NDArray[np.float32], death_reward: float) -> None:
+    def estimate(self, death_reward: float) -> None:
         """Work out returns and advantages of a whole rollout.
 
         Args:
-            last_values: float32[boards]: what the states reached are worth.
             death_reward: Reward where the game was over; else it is 0.
         """
         dones = self.rollout.dones.reshape(self.rewards.shape)
         np.multiply(dones, np.float32(death_reward), out=self.rewards)
         self.episode_starts[1:] = dones[:-1]
-        self.compute_returns_and_advantage(th.from_numpy(last_values), dones[-1])
+        reached = th.from_numpy(self.rollout.values[self.samples :])
+        self.compute_returns_and_advantage(reached, dones[-1])
 
     def usable(self) -> NDArray[np.int64]:
         """The samples in which there was something to choose, int64[any]."""

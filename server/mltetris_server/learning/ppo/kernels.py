@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mltetris_server.game.compiling import kernel
 from mltetris_server.game.engine import CANDIDATE, ENDS_GAME, Games, place, reset_game
 from mltetris_server.game.randomness import mix
-from mltetris_server.learning.kernels import Eye, Network, look
+from mltetris_server.learning.kernels import Eye, Network, look, outputs
 
 _ZERO = np.float32(0)
 _SHIFT = np.uint64(11)
@@ -36,7 +36,8 @@ class Rollout(NamedTuple):
             where every placement ended the game.
         picks: int64[T * n]: which of its candidates was taken, from 0.
         log_probs: float32[T * n]: the logarithm of its probability, at most 0.
-        values: float32[T * n]: what the state was worth before the placement.
+        values: float32[(T + 1) * n]: what the state was worth before the placement; in the end,
+            the states reached.
         dones: float32[T * n]: 1 where the game was over after it, else 0.
     """
 
@@ -61,44 +62,29 @@ def _weigh(
 ) -> tuple[int, float]:
     """Look at board i: its candidates that do not end the game, and what the state is worth.
 
-    `look` leaves the candidates' features side by side in `eye.columns`, their actions in
-    `eye.actions` and the actor's outputs in `eye.values`; `chances` is filled with the softmax
-    of those. Returns the number of candidates and the state's value.
+    `chances` is filled with their probabilities, the softmax of the actor's outputs. Returns the
+    number of candidates and the state's value.
     """
-    best = look(games, i, actor, eye)
-    flags = eye.flags
+    look(games, i, actor, eye)
     m = 0
     for action in range(4 * games.settings[0]):
-        if flags[action] & CANDIDATE and not flags[action] & ENDS_GAME:
+        if eye.flags[action] & CANDIDATE and not eye.flags[action] & ENDS_GAME:
             m += 1
     if m == 0:
         return 0, death_reward
-    hidden, inputs = critic.hidden_weights.shape
-    top = np.float64(eye.values[best])
+    out = critic.hidden_weights.shape[1] + 1
+    top = eye.columns[out, 0]
+    for a in range(1, m):
+        top = max(top, eye.columns[out, a])
     total = 0.0
     for a in range(m):
-        chances[a] = math.exp(np.float64(eye.values[eye.actions[a]]) - top)
+        chances[a] = math.exp(np.float64(eye.columns[out, a]) - np.float64(top))
         total += chances[a]
-    # The critic, as `look` has the actor: loops over candidates become vector instructions.
-    columns = eye.columns
-    out = inputs + 1
-    for a in range(m):
-        columns[out, a] = critic.output_bias[0]
-    for j in range(hidden):
-        bias = critic.hidden_bias[j]
-        for a in range(m):
-            columns[inputs, a] = bias
-        for f in range(inputs):
-            weight = critic.hidden_weights[j, f]
-            for a in range(m):
-                columns[inputs, a] += weight * columns[f, a]
-        weight = critic.output_weights[j]
-        for a in range(m):
-            columns[out, a] += weight * max(columns[inputs, a], _ZERO)
+    outputs(critic, eye.columns, m)
     value = 0.0
     for a in range(m):
         chances[a] /= total
-        value += chances[a] * np.float64(columns[out, a])
+        value += chances[a] * np.float64(eye.columns[out, a])
     return m, value
 
 
@@ -120,7 +106,8 @@ def sample(
     """Make placements start..stop-1 of a rollout, counted step by step over all boards.
 
     Each is drawn from the actor's probabilities. What is drawn depends on (seed, step, board)
-    alone, so that a rollout may be cut into calls anywhere.
+    alone, so that a rollout may be cut into calls anywhere. Behind the last of T * n placements
+    none are made: the states reached are valued.
 
     Args:
         games: The training games; one that ends is followed by the next at once.
@@ -141,14 +128,17 @@ def sample(
         How many games ended.
     """
     boards = games.columns.shape[0]
+    samples = rollout.picks.shape[0]
     inputs = eye.scales.shape[0]
     endings = 0
     for k in range(start, stop):
         i = k % boards
         m, value = _weigh(games, i, actor, critic, eye, chances, death_reward)
+        rollout.values[k] = value
+        if k >= samples:
+            continue
         first = rollout.ends[k]
         rollout.ends[k + 1] = first + m
-        rollout.values[k] = value
         pick = 0
         if m == 0:
             # Nothing to choose and nothing to learn: the first candidate ends the game.
@@ -182,21 +172,3 @@ def sample(
             endings += 1
             reset_game(games, i)
     return endings
-
-
-@kernel
-def value_states(
-    games: Games,
-    actor: Network,
-    critic: Network,
-    eye: Eye,
-    chances: NDArray[np.float64],
-    death_reward: float,
-    first: int,
-    last: int,
-    values: NDArray[np.float32],
-) -> None:
-    """What the states of boards first..last-1 are worth, into `values` float32[n]."""
-    for i in range(first, last):
-        _, value = _weigh(games, i, actor, critic, eye, chances, death_reward)
-        values[i] = value

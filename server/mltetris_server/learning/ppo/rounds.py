@@ -18,7 +18,7 @@ from mltetris_server.learning.model import ModelDescription
 from mltetris_server.learning.player import make_eye
 from mltetris_server.learning.policy import network_views
 from mltetris_server.learning.ppo.buffer import CandidateBuffer
-from mltetris_server.learning.ppo.kernels import sample, value_states
+from mltetris_server.learning.ppo.kernels import sample
 from mltetris_server.learning.ppo.policy import CandidatePolicy
 from mltetris_server.learning.seeds import mixed
 
@@ -72,7 +72,6 @@ class Rounds:
         self._shuffles = mixed(seed ^ _SHUFFLES)
         self._eye = make_eye(description.features, description.game.width, config.fatal_value)
         self._chances = np.zeros(description.game.actions, np.float64)
-        self._last_values = np.zeros(config.boards, np.float32)
         # Microseconds, measured: look at a board with both networks.
         products = 2 * description.inputs * config.hidden_units
         look = 1.0 + description.game.actions * (0.02 + 0.00012 * products)
@@ -119,20 +118,7 @@ class Rounds:
         stop = min(buffer.position + self._stretch, buffer.samples)
         if one_step:
             stop = min(stop, (buffer.position // config.boards + 1) * config.boards)
-        endings = sample(
-            self.games,
-            self.actor,
-            self.critic,
-            self._eye,
-            self._chances,
-            buffer.rollout,
-            config.death_reward,
-            self._seed,
-            self.number * config.rollout_steps,
-            buffer.position,
-            stop,
-            self._ended,
-        )
+        endings = self._sample(buffer.position, stop)
         buffer.position = stop
         return self._ended[:endings]
 
@@ -142,19 +128,25 @@ class Rounds:
 
         Nothing else changes until then: it may be begun again.
         """
-        config = self.config
-        last = min(first + self._looks_a_piece, config.boards)
-        value_states(
+        boards = self.config.boards
+        last = min(first + self._looks_a_piece, boards)
+        self._sample(self.buffer.samples + first, self.buffer.samples + last)
+        if last == boards:
+            self.buffer.estimate(self.config.death_reward)
+        return last
+
+    def _sample(self, start: int, stop: int) -> int:
+        return sample(
             self.games,
             self.actor,
             self.critic,
             self._eye,
             self._chances,
-            config.death_reward,
-            first,
-            last,
-            self._last_values,
+            self.buffer.rollout,
+            self.config.death_reward,
+            self._seed,
+            self.number * self.config.rollout_steps,
+            start,
+            stop,
+            self._ended,
         )
-        if last == config.boards:
-            self.buffer.estimate(self._last_values, config.death_reward)
-        return last
