@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mltetris_server.hyperparameters.base import (
-    MAX_STEP_PRODUCTS,
     TRAINING_HEIGHT,
     Learning,
     integer,
     real,
 )
+
+MAX_PRODUCTS = 32_768
+"""Most batch_size x hidden_units: a gradient step, which nothing can interrupt, looks at every
+placement of every sample and is to stay a matter of milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,7 @@ class DqnConfig(Learning):
     fixed: ClassVar[tuple[str, ...]] = ("hidden_units",)
 
     boards: int = integer(64, 1, 4096)
-    """Boards played at once."""
+    """Boards played at once: many short looks at many games decorrelate what is remembered."""
 
     rollout_steps: int = integer(8, 1, 1024)
     """Placements each board makes between two updates; SB3's `train_freq`."""
@@ -56,13 +59,13 @@ class DqnConfig(Learning):
     schedule_placements: int = integer(1_000_000, 1, 1_000_000_000_000)
     """Placements over which learning rate and exploration go linearly to their final values."""
 
-    batch_size: int = integer(256, 1, 65_536)
+    batch_size: int = integer(256, 1, 4096)
     """Samples of a gradient step."""
 
-    memory: int = integer(65_536, 1, 524_288)
+    memory: int = integer(65_536, 1, 262_144)
     """Placements kept to learn from: SB3's `buffer_size` (experience replay, Lin 1992)."""
 
-    learning_starts: int = integer(2_048, 1, 524_288)
+    learning_starts: int = integer(2_048, 1, 262_144)
     """Placements made before the first gradient step."""
 
     target_update: int = integer(1, 1, 100_000)
@@ -83,8 +86,8 @@ class DqnConfig(Learning):
 
     def conflicts(self) -> list[tuple[str, str]]:
         """See `Hyperparameters.conflicts`."""
-        if self.batch_size * self.hidden_units > MAX_STEP_PRODUCTS:
-            text = f"batch_size x hidden_units must be at most {MAX_STEP_PRODUCTS:,}"
+        if self.batch_size * self.hidden_units > MAX_PRODUCTS:
+            text = f"batch_size x hidden_units must be at most {MAX_PRODUCTS:,}"
             return [("batch_size", text)]
         if self.memory < self.boards * self.rollout_steps:
             return [("memory", "must be at least boards x rollout_steps")]

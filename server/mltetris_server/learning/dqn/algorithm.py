@@ -133,6 +133,8 @@ class CandidateDQN(AfterstateDQN[DqnConfig]):
                     return False
             callback.on_rollout_end()
         if self.num_timesteps >= self.config.learning_starts:
+            # No placement is counted twice by who counts them at every turn.
+            callback.update_locals({"dones": np.zeros(0, np.bool_), "infos": []})
             while True:
                 self._step()
                 if rounds.stepped:
