@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 from learning.helpers import random_network
-from mltetris_server.game.config import FeatureSet, GameConfig, feature_scales
+from mltetris_server.game.config import FeatureSet, GameConfig
 from mltetris_server.game.engine import new_games, place
 from mltetris_server.game.players import PLAYERS
 from mltetris_server.game.registration import PLACEMENT_ENV
@@ -17,8 +17,9 @@ from mltetris_server.learning.cem.distribution import Distribution, shares
 from mltetris_server.learning.checkpoint import CheckpointError, dump, load
 from mltetris_server.learning.evaluation import GreedyEvaluation
 from mltetris_server.learning.kernels import Network, look
-from mltetris_server.learning.model import POLICY_FILE, TRAINING_FILE
+from mltetris_server.learning.model import POLICY_FILE, TRAINING_FILE, dump_network
 from mltetris_server.learning.player import make_eye
+from mltetris_server.learning.reference import description_of, network_of
 from safetensors.numpy import load as parse
 from safetensors.numpy import save as format_file
 from stable_baselines3.common.callbacks import (
@@ -442,28 +443,28 @@ def test_a_checkpoint_is_small():
     assert len(files[TRAINING_FILE]) < 50_000
 
 
-def test_it_goes_on_from_published_weights():
-    bcts = np.array(PLAYERS["bcts"].weights) / feature_scales(FeatureSet.BCTS, 10)
-    model = CEM(seed=1).description.to_dict()
-    files = {POLICY_FILE: dump_linear(bcts)}
-    cem = load(model, files, seed=1)
-    direction = bcts / np.linalg.norm(bcts)
+@pytest.mark.parametrize("name", ["bcts", "dt10"])
+def test_it_goes_on_from_a_reference_player(name):
+    reference = PLAYERS[name]
+    network = network_of(reference)
+    model, files = description_of(reference).to_dict(), {POLICY_FILE: dump_network(network)}
+    cem = load(model, files, config=CemConfig(training_height=6), seed=1)
+    direction = network.output_weights / np.linalg.norm(network.output_weights)
     assert cem.player().network.output_weights == pytest.approx(direction, rel=1e-6)
     assert mean_lines(cem, games=4, limit=500) == pytest.approx(500, abs=4)
     # All samples are somewhere near.
     assert (cem.iteration.weights @ direction > 0.5).all()
     cem.learn(100_000, reset_num_timesteps=False)
+    assert cem.iteration.number > 0
     assert cem.distribution.average @ direction > 0.7
     assert mean_lines(cem, games=4, limit=500) == pytest.approx(500, abs=4)
 
 
-def dump_linear(weights) -> bytes:
-    return format_file(
-        {
-            "output.weight": np.asarray(weights, np.float32).reshape(1, -1),
-            "output.bias": np.full(1, 3, np.float32),
-        }
-    )
+def test_it_begins_anew_where_the_weights_say_nothing():
+    model = description_of(PLAYERS["random"]).to_dict()
+    files = {POLICY_FILE: dump_network(network_of(PLAYERS["random"]))}
+    cem = load(model, files, config=CemConfig(), seed=1)
+    assert dump(cem) == dump(CEM(seed=1))
 
 
 def test_weights_alone_play_and_go_on():
