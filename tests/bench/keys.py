@@ -32,6 +32,7 @@ from bench.report import Row, as_table, median
 SECONDS, QUICK_SECONDS = 60.0, 10.0
 SEEDS = 3
 GAMES = 20
+CHANCE_GAMES, QUICK_CHANCE_GAMES = 5_000, 500
 FIRST_SEED = 3_000
 """Nothing was chosen by looking at these seeds; there is nothing to choose but the defaults."""
 
@@ -142,10 +143,11 @@ def measure(*, quick: bool = False, seconds: float | None = None, seeds: int = 0
     """
     seconds = seconds or (QUICK_SECONDS if quick else SECONDS)
     seeds = seeds or (1 if quick else SEEDS)
+    chance_games = QUICK_CHANCE_GAMES if quick else CHANCE_GAMES
     rows = []
     for env in ENVIRONMENTS:
-        played = by_chance(env, GAMES * seeds)
-        note = f"{GAMES * seeds} games, {played.actions:.2f} actions a piece"
+        played = by_chance(env, chance_games)
+        note = f"{chance_games:,} games, {played.actions:.2f} actions a piece"
         rows += _played_rows(f"random {env}", played, note)
     with one_core():
         for env in ENVIRONMENTS:
