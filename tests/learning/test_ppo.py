@@ -93,8 +93,8 @@ def resumed(ppo: CandidatePPO) -> CandidatePPO:
 def test_it_learns_to_clear_lines():
     ppo = CandidatePPO(seed=1)
     assert lines(ppo) < 20
-    ppo.learn(40_000)
-    assert lines(ppo, cut=2500) > 1000
+    ppo.learn(30_000)
+    assert lines(ppo, 10, 1500) > 1000
     assert ppo.metrics.mean_lines > 1
     assert ppo.metrics.best_lines > ppo.metrics.mean_lines
 
@@ -104,7 +104,7 @@ def test_it_learns_on_a_small_board_from_other_features(features):
     game = GameConfig(6, 12)
     ppo = CandidatePPO(game=game, features=FeatureSet(features), seed=3)
     before = lines(ppo, cut=200)
-    ppo.learn(60_000)
+    ppo.learn(30_000)
     assert lines(ppo, cut=200) > 20 + before
 
 
@@ -334,7 +334,7 @@ def test_sb3s_own_callbacks_and_loggers_work(tmp_path):
     ppo.set_logger(configure(str(tmp_path / "log"), ["csv"]))
     env = Monitor(gymnasium.make(PLACEMENT_ENV))
     evaluation = EvalCallback(
-        env, eval_freq=4, n_eval_episodes=1, log_path=str(tmp_path), verbose=0
+        env, eval_freq=40, n_eval_episodes=1, log_path=str(tmp_path), verbose=0
     )
     every = Recorder()
     ppo.learn(640, [evaluation, EveryNTimesteps(100, every)], log_interval=2)
@@ -377,12 +377,12 @@ def test_there_is_no_exploration_to_set():
 @pytest.mark.parametrize("features", ["simple", "bcts", "dt"])
 def test_predict_chooses_what_the_player_chooses(features, flat):
     ppo = CandidatePPO(features=FeatureSet(features), seed=2)
-    ppo.learn(6_000)
+    ppo.learn(2_000)
     env = gymnasium.make(PLACEMENT_ENV, feature_set=features, flat=flat)
     model = CandidatePPO(env=env, config=ppo.config, seed=0)
     model.policy.load_state_dict(ppo.policy.state_dict())
     player, observation = ppo.player(), env.reset(seed=3)[0]
-    for _ in range(100):
+    for _ in range(60):
         masks = env.unwrapped.action_masks()
         action, _ = model.predict(observation, deterministic=True, action_masks=masks)
         values = player.values(env.unwrapped.game)
@@ -455,7 +455,7 @@ def test_save_and_load_keep_networks_optimizer_and_counts():
 
 def test_the_stock_maskable_ppo_loads_it_and_goes_on(tmp_path):
     ppo = CandidatePPO(seed=2**63)
-    ppo.learn(10_000)
+    ppo.learn(16_000)
     ppo.save(tmp_path / "ppo")
     model = MaskablePPO.load(tmp_path / "ppo.zip", env=gymnasium.make(PLACEMENT_ENV))
     assert type(model) is MaskablePPO
@@ -470,7 +470,7 @@ def test_the_stock_maskable_ppo_loads_it_and_goes_on(tmp_path):
     before = [part.clone() for part in model.policy.parameters()]
     model.batch_size = 16
     model.learn(64, reset_num_timesteps=False)
-    assert model.num_timesteps == 10_240 + 64
+    assert model.num_timesteps == 16_384 + 64
     assert not all(map(th.equal, before, model.policy.parameters()))
 
 
@@ -505,7 +505,7 @@ def test_bad_arguments_are_refused():
         (small, 160, [1, 2, 3, 7, 8, 9, 12, 30]),
         (lambda seed: one_step(small(seed)), 96, [1, 5, 8, 9, 13, 17]),
         (lambda seed: one_step(low(seed)), 96, [3, 6, 9, 11, 20]),
-        (CandidatePPO, 4096, [1, 4, 8, 12, 30]),
+        (CandidatePPO, 4096, [2, 12, 30]),
     ],
 )
 def test_going_on_is_exact_wherever_it_stopped(make, placements, turns):
@@ -560,15 +560,15 @@ def test_a_callback_may_dump_at_any_turn():
 
 def test_weights_alone_play_and_go_on():
     ppo = CandidatePPO(seed=1)
-    ppo.learn(30_000)
+    ppo.learn(24_000)
     model, files = dump(ppo, weights_only=True)
     assert set(files) == {POLICY_FILE}
     other = load(model, files, placements=ppo.num_timesteps, seed=77)
     assert other.num_timesteps == ppo.num_timesteps
     assert other.current_learning_rate == ppo.current_learning_rate
-    assert lines(other) == lines(ppo)
-    other.learn(20_000, reset_num_timesteps=False)
-    assert lines(other) > 0.9 * lines(ppo) > 500
+    assert lines(other, 10) == lines(ppo, 10)
+    other.learn(4_000, reset_num_timesteps=False)
+    assert lines(other, 10) > 0.9 * lines(ppo, 10) > 500
 
 
 def test_a_learner_goes_on_with_changed_settings():
