@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mltetris_server.game.config import GameConfig
 from mltetris_server.game.display import ShownGame
-from mltetris_server.hyperparameters import DqnConfig, TdConfig
+from mltetris_server.hyperparameters import DqnConfig, PpoConfig, TdConfig
 from mltetris_server.learning.dqn import CandidateDQN
 from mltetris_server.learning.evaluation import GreedyEvaluation
+from mltetris_server.learning.ppo import CandidatePPO
 from mltetris_server.learning.td import TD
 
 
@@ -19,6 +20,7 @@ def warm_up() -> None:
     td.learn(4)
     small = DqnConfig(boards=2, rollout_steps=2, batch_size=2, memory=4, learning_starts=1)
     CandidateDQN(config=small, seed=0).learn(4)
+    CandidatePPO(config=PpoConfig(boards=2, rollout_steps=2, batch_size=2), seed=0).learn(4)
     player = td.player()
     GreedyEvaluation(player, td.game, games=1, seed=0, max_lines=1).advance(1)
     player.choose(ShownGame(GameConfig(), seed=0))
