@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from mltetris_server.game.config import GameConfig, Rule
 from mltetris_server.game.display import ShownGame
@@ -23,12 +26,24 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.logger import Logger
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "learning" / "keys.md"
+
+
 KINDS: list[dict[str, Any]] = [
     {},
     {"width": 6, "height": 8, "randomizer": "uniform"},
     {"render_mode": "rgb_array"},
     {"render_mode": "ansi"},
 ]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small networks gain nothing from threads, and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -242,6 +257,7 @@ def test_what_is_not_possible_is_refused() -> None:
         observe(env.game.keys, 0, np.zeros(10, np.uint8))
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("algorithm", ["dqn", "ppo"])
 def test_stock_algorithms_train_on_it(
     algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -269,6 +285,19 @@ def test_stock_algorithms_train_on_it(
         observation, _, over, _, _ = env.step(action)
     assert over, "gravity ends every game of bad play"
     assert list(tmp_path.glob("SB3*")) == []
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_example_in_the_documentation_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    example = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)[0]
+    for long, short in (("learn(50_000)", "learn(64)"), ("env, seed=7", "env, n_steps=64, seed=7")):
+        assert long in example
+        example = example.replace(long, short)
+    exec(example, {})
+    assert capsys.readouterr().out.endswith(" pieces\n")
 
 
 CHECKED_PLAY = """
