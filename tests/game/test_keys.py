@@ -28,7 +28,6 @@ from stable_baselines3.common.logger import Logger
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "learning" / "keys.md"
 
-
 KINDS: list[dict[str, Any]] = [
     {},
     {"width": 6, "height": 8, "randomizer": "uniform"},
