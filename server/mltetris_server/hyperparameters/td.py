@@ -10,10 +10,15 @@ from mltetris_server.hyperparameters.base import (
     MAX_STEP_PRODUCTS,
     MAX_WINDOW_SAMPLES,
     TRAINING_HEIGHT,
+    HyperparameterError,
     Learning,
     integer,
     real,
 )
+
+MAX_BOARD_BATCH = 4_096
+"""Most samples of a gradient step with `board`: with the largest boards, filled to the top, such a
+step takes some 10 ms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +100,18 @@ class TdConfig(Learning):
             text = f"batch_size x hidden_units must be at most {MAX_STEP_PRODUCTS:,}"
             return [("batch_size", text)]
         return []
+
+    def check(self, height: int, features: str) -> None:
+        """See `Learning.check`; the table that reads the raw board has conditions of its own."""
+        super().check(height, features)
+        if features != "board":
+            return
+        if self.death_reward == 0:
+            text = "must be below 0 for board, which learns a chance of death from it"
+            raise HyperparameterError([("death_reward", text)])
+        if self.batch_size > MAX_BOARD_BATCH:
+            text = f"must be at most {MAX_BOARD_BATCH:,} for board, not {self.batch_size:,}"
+            raise HyperparameterError([("batch_size", text)])
 
     def hidden(self, features: str) -> tuple[int, ...]:
         """See `Hyperparameters.hidden`."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mltetris_server.game.config import FeatureSet, feature_limits
 from mltetris_server.hyperparameters import TdConfig
 from mltetris_server.learning.agent import Tensors
 from mltetris_server.learning.kernels import EXPLORED, FATAL, LAST
@@ -86,6 +87,14 @@ class TdState:
             "values": file.take("rollout.values", np.float32, position),
             "kinds": file.take("rollout.kinds", np.uint8, position),
         }
+        if description.features is FeatureSet.BOARD:
+            # Kernels take them for bits.
+            highest = feature_limits(description.features, description.training_game)
+            boards = {"window.features": self._features}
+            boards["rollout.features"] = self._rollout["features"]
+            for name, numbers in boards.items():
+                if (numbers != np.clip(np.floor(numbers), 0, highest)).any():
+                    raise broken(name, "holds something else than boards of this game")
         if (self._rollout["kinds"] > EXPLORED | FATAL | LAST).any():
             raise broken("rollout.kinds", "has a value out of range")
         if file.counters["minibatch"] and (position < samples or not slots):
