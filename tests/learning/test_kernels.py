@@ -20,9 +20,11 @@ from mltetris_server.learning.kernels import (
     new_rollout,
     play,
     roll,
+    roll_boards,
 )
 from mltetris_server.learning.player import make_eye
-from mltetris_server.learning.td.kernels import gradient, returns
+from mltetris_server.learning.seeds import mixed
+from mltetris_server.learning.td.kernels import Moments, descend, gradient, new_desk, returns
 
 SEED = np.uint64(2**64 - 3)
 
@@ -64,24 +66,23 @@ def test_look_values_placements_as_torch_does(features, width, hidden):
     assert fatal > 0  # the games came to where they end
 
 
-@pytest.mark.parametrize("hidden", [1, 6, 32])
-def test_gradient_is_torchs(hidden):
-    inputs, size, batch = 8, 50, 64
+@pytest.mark.parametrize(("hidden", "inputs"), [(1, 8), (6, 3), (16, 13), (32, 8), (40, 9)])
+def test_gradient_is_torchs(hidden, inputs):
+    size, batch = 50, 64
     network = random_network(inputs, hidden, seed=4)
     random = np.random.default_rng(5)
     features = random.normal(size=(size, inputs)).astype(np.float32)
     targets = random.normal(size=size, scale=3).astype(np.float32)
     targets[::7] = np.nan
-    slopes = Network(*(np.full_like(part, 9) for part in network))
-    room = np.zeros((2 * inputs + 1, hidden), np.float32)
+    desk = new_desk(inputs, hidden, batch)
     # Which rows it draws shows in the losses of targets that are known to be right but for one.
     counts = np.zeros(size, int)
     for row in range(size):
         only = np.full(size, np.nan, np.float32)
         only[row] = 0
-        loss = gradient(features, only, size, batch, SEED, network, slopes, room)
+        loss = gradient(features, only, size, batch, SEED, network, desk)
         counts[row] = loss > 0
-    loss = gradient(features, targets, size, batch, SEED, network, slopes, room)
+    loss = gradient(features, targets, size, batch, SEED, network, desk)
     drawn = np.flatnonzero(counts)
     assert 20 < drawn.size < size
     rows = np.array([_drawn_row(k, size) for k in range(batch)])
@@ -93,7 +94,7 @@ def test_gradient_is_torchs(hidden):
     )
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=1e-5)
-    for parameter, part in zip(twin.parameters(), slopes, strict=True):
+    for parameter, part in zip(twin.parameters(), desk.gradient, strict=True):
         np.testing.assert_allclose(
             part.reshape(parameter.shape), parameter.grad.numpy(), rtol=1e-3, atol=1e-5
         )
@@ -109,11 +110,47 @@ def _drawn_row(k: int, size: int) -> int:
 
 def test_a_batch_without_anything_to_learn_has_no_slope():
     network = random_network(3, 2)
-    slopes = Network(*(np.full_like(part, 9) for part in network))
-    nothing = np.full(4, np.nan, np.float32)
-    features, room = np.ones((4, 3), np.float32), np.zeros((7, 2), np.float32)
-    assert gradient(features, nothing, 4, 8, SEED, network, slopes, room) == 0
-    assert all((part == 0).all() for part in slopes)
+    desk = new_desk(3, 2, 8)
+    for part in desk.gradient:
+        part[...] = 9
+    nothing, features = np.full(4, np.nan, np.float32), np.ones((4, 3), np.float32)
+    assert gradient(features, nothing, 4, 8, SEED, network, desk) == 0
+    assert all((part == 0).all() for part in desk.gradient)
+
+
+def test_steps_are_those_of_torchs_adam():
+    inputs, hidden, size, batch = 8, 20, 40, 32
+    random = np.random.default_rng(5)
+    features = random.normal(size=(size, inputs)).astype(np.float32)
+    targets = random.normal(size=size, scale=3).astype(np.float32)
+    network = random_network(inputs, hidden, seed=4)
+    twin = torch_twin(network)
+    nothing = [Network(*(np.zeros_like(part) for part in network)) for _ in range(2)]
+    moments = Moments(np.zeros(1, np.float32), *nothing)
+    optimizer = th.optim.Adam(twin.parameters(), 1e-2)
+    desk = new_desk(inputs, hidden, batch)
+    expected = 0.0
+    for k in range(200):
+        draw = np.uint64(mixed(int(SEED) + k))
+        at = Network(*(np.array(p.detach().reshape(q.shape)) for p, q in _pairs(twin, network)))
+        expected += gradient(features, targets, size, batch, draw, at, desk)
+        for parameter, part in _pairs(twin, desk.gradient):
+            parameter.grad = th.from_numpy(part.copy()).reshape(parameter.shape)
+        optimizer.step()
+    losses = sum(
+        descend(features, targets, size, batch, SEED, *cut, network, moments, 1e-2, desk)
+        for cut in ((0, 1), (1, 50), (50, 200))
+    )
+    assert moments.step[0] == 200
+    assert losses == pytest.approx(expected, rel=1e-3)
+    for parameter, part in _pairs(twin, network):
+        weights = parameter.detach().numpy().reshape(part.shape)
+        np.testing.assert_allclose(part, weights, rtol=1e-2, atol=1e-3)
+        assert np.abs(part).max() > 0.05
+
+
+def _pairs(twin, network):
+    return zip(twin.parameters(), network, strict=True)
 
 
 def naive_returns(rollout, boards, behind, gamma, lam, death):
@@ -178,6 +215,22 @@ def test_it_does_not_matter_where_a_rollout_is_cut():
         np.testing.assert_array_equal(mine, other)
     assert endings == other_endings
     assert len(endings) > 3
+
+
+def test_it_does_not_matter_which_boards_are_rolled_first():
+    games, rollout, endings = rolled([0, 60])
+    others = new_games(GameConfig(8, 6), 5, 9)
+    other_rollout, other_endings = new_rollout(60, 8), []
+    for start, stop in ((0, 7), (7, 60)):
+        for first, last in ((3, 5), (0, 1), (1, 3), (3, 3)):
+            eye, ended = make_eye(FeatureSet.BCTS, 8, -10), np.zeros((60, 6), np.int64)
+            arguments = (random_network(8, 4), eye, other_rollout, 0.2, SEED, 100, start, stop)
+            count = roll_boards(others, *arguments, first, last, ended)
+            other_endings += ended[:count].tolist()
+    for mine, other in zip(rollout, other_rollout, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    np.testing.assert_array_equal(games.columns, others.columns)
+    assert sorted(other_endings) == endings
 
 
 def test_what_ended_is_told():

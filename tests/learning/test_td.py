@@ -1,6 +1,7 @@
 import csv
 import io
 import tempfile
+import threading
 from pathlib import Path
 
 import gymnasium
@@ -109,6 +110,38 @@ def test_the_same_seed_gives_the_same_curve(seed):
     assert other.metrics.take_loss() not in curves[0]
 
 
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_the_number_of_threads_changes_nothing(threads):
+    config = TdConfig(boards=7, rollout_steps=64, batch_size=64, window=2)
+    learners = [TD(config=config, seed=4, threads=n) for n in (1, threads)]
+    infos: list[list] = []
+    for td in learners:
+        td.learn(10 * 7 * 64)
+        infos.append([(info["r"], info["l"]) for info in td.ep_info_buffer])
+    one, many = learners
+    assert same_weights(one, many)
+    assert one.metrics.episodes == many.metrics.episodes > 20
+    assert one.metrics.take_episodes() == many.metrics.take_episodes()
+    assert infos[0] == infos[1]
+    for mine, other in zip(one.games, many.games, strict=True):
+        assert np.array_equal(mine, other)
+
+
+def test_no_thread_is_left_behind():
+    td = TD(config=TdConfig(boards=16, rollout_steps=64), seed=4, threads=3)
+    before = threading.active_count()
+    seen = set()
+
+    class Watcher(BaseCallback):
+        def _on_step(self) -> bool:
+            seen.add(threading.active_count())
+            return self.n_calls < 4
+
+    td.learn(4_096, Watcher())
+    assert max(seen) > before
+    assert threading.active_count() == before
+
+
 def test_without_a_seed_one_is_drawn_and_known():
     a, b = TD(config=SMALL), TD(config=SMALL)
     assert a.run_seed != b.run_seed
@@ -140,13 +173,13 @@ def test_stretches_and_stops_change_nothing():
 
 
 def test_a_callback_gets_its_turn_within_long_updates_too():
-    # 40 gradient steps of about 2 ms.
-    config = TdConfig(boards=8, rollout_steps=64, batch_size=512, epochs=40, hidden_units=1024)
+    # 25 gradient steps of about 2 ms.
+    config = TdConfig(boards=8, rollout_steps=64, batch_size=2048, epochs=100, hidden_units=1024)
     a, b = (TD(config=config, seed=1) for _ in range(2))
     recorder = Recorder()
     a.learn(512, callback=recorder)
     names = [name for name, _ in recorder.calls]
-    assert names[-30:-1].count("step") == 29
+    assert names[-20:-1].count("step") == 19
     b.learn(512, callback=Recorder(steps=len(names) - 10))
     assert not same_weights(a, b)
     b.learn(0, reset_num_timesteps=False)

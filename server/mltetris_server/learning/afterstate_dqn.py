@@ -99,7 +99,7 @@ class AfterstateDQN(DQN, Generic[Config]):
             env = self._wrap_env(gymnasium.make(env) if isinstance(env, str) else env)
             game, features = agree(env, game, features)
         self.game = game or GameConfig()
-        self.features = features or FeatureSet.BCTS
+        self.features = FeatureSet(features or FeatureSet.BCTS)
         config = config or self.config_class.for_game(self.game.height, self.features)
         self.config = config
         self.run_seed = secrets.randbits(64) if seed is None else seed

@@ -12,6 +12,8 @@ samples of the last `window` rollouts, and a step of the average. docs/learning.
 
 from __future__ import annotations
 
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -92,19 +94,20 @@ class TD(AfterstateDQN[TdConfig]):
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
         callback.on_training_start(locals(), globals())
-        threads = th.get_num_threads()
-        # More would cost more than they bring, and might add up in another order.
-        th.set_num_threads(1)
-        try:
+        with ExitStack() as stack:
+            stack.callback(th.set_num_threads, th.get_num_threads())
+            # More would cost more than they bring, and might add up in another order.
+            th.set_num_threads(1)
+            pool = None
+            if self.threads > 1:
+                pool = stack.enter_context(ThreadPoolExecutor(self.threads - 1, "td"))
             self._rounds.bind(self.policy)
             # What has been begun is finished first, so that one call learns the same as two.
             while self.num_timesteps < total or not self._rounds.between:
-                if not self._round(callback):
+                if not self._round(callback, pool):
                     break
                 if self._rounds.number % log_interval == 0:
                     self.dump_logs()
-        finally:
-            th.set_num_threads(threads)
         callback.on_training_end()
         return self
 
@@ -112,23 +115,23 @@ class TD(AfterstateDQN[TdConfig]):
         """Not how TD learns, which has no replay buffer: raises NotImplementedError."""
         raise NotImplementedError("TD learns in learn(), from rollouts of its own")
 
-    def _round(self, callback: BaseCallback) -> bool:
+    def _round(self, callback: BaseCallback, pool: Executor | None) -> bool:
         """One round, or what is left of it; False where the callback ended it."""
         rounds = self._rounds
         if rounds.between:
             callback.on_rollout_start()
         self._current_progress_remaining = self._remaining
         while not rounds.rolled:
-            self._roll(callback)
+            self._roll(callback, pool)
             if not callback.on_step():
                 return False
         if rounds.minibatch == 0:
             callback.on_rollout_end()
-            board = rounds.take_targets(0)
+            board = rounds.take_targets(0, pool)
             while board < self.config.boards:
                 if not callback.on_step():
                     return False
-                board = rounds.take_targets(board)
+                board = rounds.take_targets(board, pool)
             rounds.remember()
         while True:
             update_learning_rate(self.policy.optimizer, self.current_learning_rate)
@@ -143,12 +146,12 @@ class TD(AfterstateDQN[TdConfig]):
         rounds.finish()
         return True
 
-    def _roll(self, callback: BaseCallback) -> None:
+    def _roll(self, callback: BaseCallback, pool: Executor | None) -> None:
         """A stretch of placements, counted and made known."""
         rounds, metrics = self._rounds, self.metrics
         self.exploration_rate = self.exploration
         start, before = rounds.position, self.num_timesteps
-        ended = rounds.roll(self.exploration_rate, one_step=self.one_step)
+        ended = rounds.roll(self.exploration_rate, one_step=self.one_step, pool=pool)
         self.num_timesteps += rounds.position - start
         metrics.see_lines(int(rounds.games.lines.max()))
         infos = count_episodes(
@@ -167,7 +170,7 @@ class TD(AfterstateDQN[TdConfig]):
         done = self.num_timesteps // (self.config.boards * self.config.rollout_steps)
         # Further on: not the pieces of the beginning once more.
         pieces = mixed(self.run_seed + self.num_timesteps) if done else self.run_seed
-        self._rounds = Rounds(self.description, self.run_seed, pieces, done)
+        self._rounds = Rounds(self.description, self.run_seed, pieces, done, self.threads)
         self._rounds.bind(self.policy)
 
     def _excluded_save_params(self) -> list[str]:

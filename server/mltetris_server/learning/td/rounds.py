@@ -7,20 +7,24 @@ alone: a learner may be held, written down and gone on with between any two piec
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TypeVar
+
 import numpy as np
-import torch as th
 from numpy.typing import NDArray
 
 from mltetris_server.game.config import FeatureSet
 from mltetris_server.game.engine import Games, new_games
 from mltetris_server.hyperparameters import TdConfig
-from mltetris_server.learning.kernels import Network, new_rollout, roll
+from mltetris_server.learning.kernels import Network, new_rollout, roll_boards
 from mltetris_server.learning.model import ModelDescription
 from mltetris_server.learning.player import make_eye
 from mltetris_server.learning.policy import AfterstatePolicy, network_views
 from mltetris_server.learning.seeds import mixed
-from mltetris_server.learning.tables import ROOM, table_gradient
-from mltetris_server.learning.td.kernels import gradient, returns
+from mltetris_server.learning.td.descent import Descent, NetworkDescent, TableDescent
+from mltetris_server.learning.td.kernels import returns
 from mltetris_server.learning.td.memory import Window
 
 PIECE_SECONDS = 0.002
@@ -32,8 +36,13 @@ AVERAGE_WARM_UP = 10
 values, as TensorFlow's ExponentialMovingAverage with num_updates. Else random weights would act,
 and be learnt from, for long."""
 
+_WORTH_SHARING = 100
+"""Looks at boards below which another thread would cost more time than it saves."""
+
 _DRAWS = 0x5EED_0F_BA7C4E5
 """Tells the batches' random numbers from all others of the same seed."""
+
+T = TypeVar("T")
 
 
 def gradient_steps(config: TdConfig) -> int:
@@ -49,6 +58,7 @@ class Rounds:
         seed: Of everything random here.
         games_seed: Of the pieces.
         done: Rounds done before.
+        threads: Threads to look at boards with; nothing that is learnt depends on it.
 
     Attributes:
         games: The training boards.
@@ -60,7 +70,12 @@ class Rounds:
     """
 
     def __init__(
-        self, description: ModelDescription, seed: int, games_seed: int, done: int
+        self,
+        description: ModelDescription,
+        seed: int,
+        games_seed: int,
+        done: int,
+        threads: int = 1,
     ) -> None:
         config, width = description.config, description.game.width
         assert isinstance(config, TdConfig)
@@ -73,38 +88,38 @@ class Rounds:
         self.number = done
         self.position = 0
         self.minibatch = 0
+        self._description = description
         self._seed = np.uint64(seed)
         self._draws = mixed(seed ^ _DRAWS)
-        self._eye = make_eye(description.features, width, config.fatal_value)
-        self._room = np.zeros((2 * description.inputs + 1, config.hidden_units), np.float32)
-        self._table = description.features is FeatureSet.BOARD
-        self._entries = np.zeros(ROOM * width, np.int64)
-        # Microseconds, measured: look at a board, and use a sample.
-        if self._table:
-            windows = width * config.training_height
-            look = 1 + 0.1 * width + 0.02 * windows
-            step = 200 + config.batch_size * 0.006 * windows
+        threads = min(threads, config.boards)
+        edges = [config.boards * k // threads for k in range(threads + 1)]
+        self._shares = list(itertools.pairwise(edges))
+        self._eyes = [
+            make_eye(description.features, width, config.fatal_value) for _ in self._shares
+        ]
+        # Microseconds, measured: look at a board.
+        if description.features is FeatureSet.BOARD:
+            look = 1 + 0.1 * width + 0.02 * width * config.training_height
         else:
             products = description.inputs * config.hidden_units
-            look = 0.5 + 4 * width * (0.02 + 0.00012 * products)
-            step = 60 + config.batch_size * (0.01 + 0.0004 * products)
-        budget = PIECE_SECONDS * 1e6
-        self._looks_a_piece = max(1, int(budget / look))
-        self._steps_a_piece = max(1, int(budget / step))
+            look = 0.5 + 4 * width * (0.03 + 0.00002 * products)
+        self._looks_a_piece = max(1, int(PIECE_SECONDS * 1e6 * threads / look))
         # A whole number of steps of all boards, where one fits.
         whole = self._looks_a_piece // config.boards * config.boards
         self._stretch = min(self.samples, whole or self._looks_a_piece)
-        self._ended = np.zeros((self._stretch, 6), np.int64)
+        self._ended = [np.zeros((self._stretch, 6), np.int64) for _ in self._shares]
 
     def bind(self, policy: AfterstatePolicy) -> None:
-        """Work on the policy's own weights, gradients and optimizer, in place."""
-        self._optimizer = policy.optimizer
+        """Work on the policy's own weights and optimizer, in place."""
         self._online = network_views(policy.q_net.parameters())
         self._average = network_views(policy.q_net_target.parameters())
-        parameters = list(policy.q_net.parameters())
-        for parameter in parameters:
-            parameter.grad = th.zeros_like(parameter)
-        self._slopes = network_views(parameter.grad for parameter in parameters)
+        description, config = self._description, self.config
+        self._descent: Descent
+        if description.features is FeatureSet.BOARD:
+            self._descent = TableDescent(policy, config, description.game.width, self._draws)
+        else:
+            self._descent = NetworkDescent(policy, config, description.inputs, self._draws)
+        self._steps_a_piece = max(1, int(PIECE_SECONDS / self._descent.step_seconds))
 
     @property
     def average(self) -> Network:
@@ -126,54 +141,89 @@ class Rounds:
         """Whether this round's rollout is complete."""
         return self.position == self.samples
 
-    def roll(self, exploration: float, *, one_step: bool) -> NDArray[np.int64]:
+    def roll(
+        self, exploration: float, *, one_step: bool, pool: Executor | None = None
+    ) -> NDArray[np.int64]:
         """A stretch of the rollout.
 
         Args:
             exploration: Probability of a random placement.
             one_step: End with the step that all boards are in, so that board 0 makes one
                 placement at most.
+            pool: Where the threads but this one are; None: there are none.
 
         Returns:
             The games that ended, as `kernels.roll` has them.
         """
-        stop = min(self.position + self._stretch, self.samples)
+        start, boards = self.position, self.config.boards
+        stop = min(start + self._stretch, self.samples)
         if one_step:
-            boards = self.config.boards
-            stop = min(stop, (self.position // boards + 1) * boards)
-        endings = roll(
-            self.games,
-            self._average,
-            self._eye,
-            self.rollout,
-            exploration,
-            self._seed,
-            self.number * self.config.rollout_steps,
-            self.position,
-            stop,
-            self._ended,
-        )
-        self.position = stop
-        return self._ended[:endings]
+            stop = min(stop, (start // boards + 1) * boards)
 
-    def take_targets(self, first: int) -> int:
+        def work(thread: int, first: int, last: int) -> NDArray[np.int64]:
+            ended = self._ended[thread]
+            endings = roll_boards(
+                self.games,
+                self._average,
+                self._eyes[thread],
+                self.rollout,
+                exploration,
+                self._seed,
+                self.number * self.config.rollout_steps,
+                start,
+                stop,
+                first,
+                last,
+                ended,
+            )
+            return ended[:endings]
+
+        rows = np.concatenate(self._share_out(work, 0, boards, stop - start, pool))
+        self.position = stop
+        return rows[np.argsort(rows[:, 0])]
+
+    def _share_out(
+        self,
+        work: Callable[[int, int, int], T],
+        first: int,
+        last: int,
+        looks: int,
+        pool: Executor | None,
+    ) -> list[T]:
+        """Let every thread do its share of boards first..last-1; `work` is given the number of the
+        thread and its boards."""
+        if pool is None or looks < _WORTH_SHARING:
+            return [work(0, first, last)]
+        shares = [
+            (thread, max(first, low), min(last, high))
+            for thread, (low, high) in enumerate(self._shares)
+        ]
+        mine, *others = shares
+        futures = [pool.submit(work, *share) for share in others]
+        return [work(*mine), *(future.result() for future in futures)]
+
+    def take_targets(self, first: int, pool: Executor | None = None) -> int:
         """The targets of boards from `first` on, into the window; returns the board to go on with.
 
         Nothing else changes until `remember`: it may be begun again.
         """
         last = min(first + self._looks_a_piece, self.config.boards)
         _, targets = self.window.slot()
-        returns(
-            self.games,
-            self._average,
-            self._eye,
-            self.rollout,
-            self.config.gamma,
-            self.config.td_lambda,
-            first,
-            last,
-            targets,
-        )
+
+        def work(thread: int, low: int, high: int) -> None:
+            returns(
+                self.games,
+                self._average,
+                self._eyes[thread],
+                self.rollout,
+                self.config.gamma,
+                self.config.td_lambda,
+                low,
+                high,
+                targets,
+            )
+
+        self._share_out(work, first, last, last - first, pool)
         return last
 
     def remember(self) -> None:
@@ -192,40 +242,9 @@ class Rounds:
             The sum of their losses and how many they were.
         """
         steps = min(self._steps_a_piece, self.minibatches - self.minibatch)
-        losses = 0.0
-        for k in range(count, count + steps):
-            losses += self._gradient(np.uint64(mixed(self._draws + k)))
-            self._optimizer.step()
+        losses = self._descent.step(self.window, count, count + steps)
         self.minibatch += steps
         return losses, steps
-
-    def _gradient(self, draw: np.uint64) -> float:
-        """The gradient of one batch, into the optimizer's; returns the loss."""
-        window, batch = self.window, self.config.batch_size
-        if self._table:
-            return table_gradient(
-                window.features,
-                window.targets,
-                window.size,
-                batch,
-                draw,
-                self._online.output_weights,
-                self._online.output_bias,
-                self.config.death_reward,
-                self._slopes.output_weights,
-                self._slopes.output_bias,
-                self._entries,
-            )
-        return gradient(
-            window.features,
-            window.targets,
-            window.size,
-            batch,
-            draw,
-            self._online,
-            self._slopes,
-            self._room,
-        )
 
     @property
     def stepped(self) -> bool:
