@@ -64,15 +64,17 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         int, "Samples a gradient step.", {"td": "512", "dqn": "256", "ppo": "512"}
     ),
     "epochs": Hyperparameter(int, "Passes an update.", {"td": "4", "ppo": "4"}),
-    "gradient_steps": Hyperparameter(int, "Gradient steps an update.", {"dqn": "8"}),
+    "gradient_steps": Hyperparameter(int, "Gradient steps an update.", {"dqn": "4"}),
     "window": Hyperparameter(int, "Rollouts kept to learn from.", {"td": "40"}),
     "memory": Hyperparameter(int, "Placements kept to learn from.", {"dqn": "65,536"}),
     "learning_starts": Hyperparameter(
-        int, "Placements before the first gradient step.", {"dqn": "2,048"}
+        int, "Placements before the first gradient step.", {"dqn": "1,024"}
     ),
+    "n_steps": Hyperparameter(int, "Placements a target looks ahead.", {"dqn": "1"}),
     "target_update": Hyperparameter(
-        int, "Updates between two copies into the target network.", {"dqn": "8"}
+        int, "Gradient steps between two updates of the target network.", {"dqn": "1"}
     ),
+    "target_tau": Hyperparameter(float, "Share of it that one replaces.", {"dqn": "0.05"}),
     "hidden_units": Hyperparameter(
         int, "Hidden units of the network.", {"td": "32", "dqn": "32", "ppo": "32"}
     ),

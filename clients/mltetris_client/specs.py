@@ -78,7 +78,9 @@ class DqnOptions(TypedDict, total=False):
     gradient_steps: int | None
     memory: int | None
     learning_starts: int | None
+    n_steps: int | None
     target_update: int | None
+    target_tau: float | None
 
 
 class PpoOptions(TypedDict, total=False):

@@ -34,10 +34,10 @@ class DqnConfig(Learning):
     rollout_steps: int = integer(8, 1, 1024)
     """Placements each board makes between two updates; SB3's `train_freq`."""
 
-    gradient_steps: int = integer(8, 1, 1024)
+    gradient_steps: int = integer(4, 1, 1024)
     """Gradient steps an update."""
 
-    n_steps: int = integer(4, 1, 64)
+    n_steps: int = integer(1, 1, 64)
     """Placements a target looks ahead before it trusts the target network (Sutton and Barto 2018,
     section 7.1); 1: the stock DQN's."""
 
@@ -65,7 +65,7 @@ class DqnConfig(Learning):
     memory: int = integer(65_536, 1, 262_144)
     """Placements kept to learn from: SB3's `buffer_size` (experience replay, Lin 1992)."""
 
-    learning_starts: int = integer(2_048, 1, 262_144)
+    learning_starts: int = integer(1_024, 1, 262_144)
     """Placements made before the first gradient step."""
 
     target_update: int = integer(1, 1, 100_000)

@@ -677,7 +677,7 @@ class DqnParams(_message.Message):
     rollout_steps: _builtins.int
     """Placements a board between two updates. Range 1..1,024, default 8."""
     gradient_steps: _builtins.int
-    """Gradient steps an update. Range 1..1,024, default 8."""
+    """Gradient steps an update. Range 1..1,024, default 4."""
     gamma: _builtins.float
     """Discount of the next placement's value. Range 0..1, default 0.98."""
     learning_rate: _builtins.float
@@ -697,16 +697,16 @@ class DqnParams(_message.Message):
     values. Range 1..1e12, default 1,000,000.
     """
     batch_size: _builtins.int
-    """Samples a gradient step; batch_size x hidden_units at most 2,097,152. Range
-    1..65,536, default 256.
+    """Samples a gradient step; batch_size x hidden_units at most 32,768. Range
+    1..4,096, default 256.
     """
     memory: _builtins.int
     """Placements kept to learn from, at least boards x rollout_steps. Range
-    1..524,288, default 65,536.
+    1..262,144, default 65,536.
     """
     learning_starts: _builtins.int
-    """Placements made before the first gradient step. Range 1..524,288, default
-    2,048.
+    """Placements made before the first gradient step. Range 1..262,144, default
+    1,024.
     """
     target_update: _builtins.int
     """Gradient steps between two updates of the target network. Range 1..100,000,
@@ -718,7 +718,7 @@ class DqnParams(_message.Message):
     """
     n_steps: _builtins.int
     """Placements a target looks ahead before it trusts the target network. Range
-    1..64, default 4.
+    1..64, default 1.
     """
     hidden_units: _builtins.int
     """Hidden units of the value network. Range 1..1,024, default 32."""
