@@ -16,8 +16,7 @@ from mltetris_cli.runs_view import ago, evaluation_words, printable
 
 def score(slot: Slot) -> str:
     """How good it is, in a few words."""
-    evaluation = slot.evaluation
-    return f"{figures.lines(evaluation.mean_lines)} lines" if evaluation.games else "not examined"
+    return f"{_mean(slot)} lines" if slot.evaluation.games else "not examined"
 
 
 def table(slots: Sequence[Slot]) -> RenderableType:
@@ -27,25 +26,27 @@ def table(slots: Sequence[Slot]) -> RenderableType:
     result = Table(box=None, pad_edge=False, header_style="bright_black", show_edge=False)
     result.add_column("", no_wrap=True)
     result.add_column("SLOT", no_wrap=True)
-    result.add_column("LINES", justify="right")
-    result.add_column("±", justify="right")
-    result.add_column("PLACEMENTS", justify="right")
-    result.add_column("GAME", no_wrap=True)
-    result.add_column("SIZE", justify="right")
+    result.add_column("LINES", justify="right", no_wrap=True)
+    result.add_column("±", justify="right", no_wrap=True)
+    result.add_column("LEARNER", no_wrap=True)
+    result.add_column("TRAINED", justify="right", no_wrap=True)
+    result.add_column("GAME")
     result.add_column("SAVED", justify="right", no_wrap=True)
-    result.add_column("TAGS")
+    if tagged := any(slot.tags for slot in slots):
+        result.add_column("TAGS")
     for slot in slots:
         evaluation = slot.evaluation
         result.add_row(
             Text("*", style="bright_green") if slot.active else "",
             slot.name,
-            figures.lines(evaluation.mean_lines) if evaluation.games else "-",
+            _mean(slot) if evaluation.games else "-",
             figures.lines(evaluation.standard_error) if evaluation.games else "-",
-            figures.short(slot.placements),
+            name_of(run_pb2.Algorithm, slot.algorithm) or "reference",
+            figures.short(slot.placements) if slot.algorithm else "-",
             _game(slot),
-            figures.size(slot.size_bytes),
-            ago(slot.create_time),
-            Text(printable(", ".join(slot.tags))),
+            "-" if slot.reference else ago(slot.create_time),
+            *([Text(printable(", ".join(slot.tags)))] if tagged else ()),
+            style="italic" if slot.reference else "",
         )
     return result
 
@@ -60,26 +61,34 @@ def details(slot: Slot) -> RenderableType:
     grid.add_row("slot", name)
     if slot.evaluation.games:
         grid.add_row("score", evaluation_words(slot.evaluation))
-    grid.add_row("trained", f"{figures.count(slot.placements)} placements")
+    learner = name_of(run_pb2.Algorithm, slot.algorithm)
+    if learner:
+        grid.add_row("trained", f"{figures.count(slot.placements)} placements")
     grid.add_row("game", _game(slot))
-    grid.add_row(
-        "learner",
-        f"{name_of(run_pb2.Algorithm, slot.algorithm) or 'td'}, "
-        f"{name_of(run_pb2.FeatureSet, slot.features) or 'bcts'} features",
-    )
+    features = name_of(run_pb2.FeatureSet, slot.features) or "bcts"
+    grid.add_row("learner", f"{learner or 'none: a reference player'}, {features} features")
     grid.add_row("from", _source(slot))
     if slot.command:
         grid.add_row("command", Text(printable(slot.command)))
-    grid.add_row("saved", f"{ago(slot.create_time)}  ({slot.create_time.ToJsonString()})")
+    if not slot.reference:
+        grid.add_row("saved", f"{ago(slot.create_time)}  ({slot.create_time.ToJsonString()})")
     if slot.notes:
         grid.add_row("notes", Text("\n".join(map(printable, slot.notes.splitlines()))))
     if slot.tags:
         grid.add_row("tags", Text(printable(", ".join(slot.tags))))
     grid.add_row("size", figures.size(slot.size_bytes))
     resumable = "goes on exactly where it was" if slot.resumable else "begins anew from its weights"
+    if not learner:
+        resumable += ", with cem"
     grid.add_row("training", resumable)
     grid.add_row("sha256", slot.sha256)
     return grid
+
+
+def _mean(slot: Slot) -> str:
+    """Mean lines of its evaluation; where games were cut off it is at least that."""
+    evaluation = slot.evaluation
+    return ("≥" if evaluation.cut_off_games else "") + figures.lines(evaluation.mean_lines)
 
 
 def _game(slot: Slot) -> str:
@@ -90,6 +99,8 @@ def _game(slot: Slot) -> str:
 
 
 def _source(slot: Slot) -> str:
+    if slot.reference:
+        return "mlTetris itself"
     if slot.source_run:
         kind = name_of(run_pb2.CheckpointKind, slot.source_checkpoint) or "best"
         return f"run {slot.source_run}, {kind}"

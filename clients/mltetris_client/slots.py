@@ -20,7 +20,12 @@ _TRANSFER_TIMEOUTS = 10
 
 
 class SlotCalls:
-    """What a `Trainer` can do with slots. Names have 1 to 64 of A-Z a-z 0-9 _ -."""
+    """What a `Trainer` can do with slots. Names have 1 to 64 of A-Z a-z 0-9 _ -.
+
+    The reference players (`bcts`, `dellacherie`, `dt10`, `random`; `Slot.reference` is true) are
+    slots that come with the server: they are listed, played, copied, activated and exported like
+    the others, and cannot be changed, deleted or overwritten.
+    """
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -29,6 +34,8 @@ class SlotCalls:
         self, *, order_by: OrderName = "score", limit: int | None = None
     ) -> list[slot_pb2.Slot]:
         """Slots, best first (or by ``order_by``): all, or the first ``limit``.
+
+        Reference players are among them.
 
         Raises:
             InvalidArgument.
@@ -66,7 +73,8 @@ class SlotCalls:
     ) -> slot_pb2.Slot:
         """Saves a ``run``'s checkpoint, or another ``slot``, under a name.
 
-        ``latest`` of a live run is written first: it is what the agent is now.
+        ``latest`` of a live run is written first: it is what the agent is now. The name of a
+        reference player is taken, also with ``overwrite``.
 
         Raises:
             InvalidArgument, NotFound, AlreadyExists, WrongState, DataLoss.
@@ -94,7 +102,7 @@ class SlotCalls:
         """Renames a slot, or changes its notes or tags; what is None stays as it is.
 
         Raises:
-            InvalidArgument, NotFound, AlreadyExists.
+            InvalidArgument, NotFound, AlreadyExists; WrongState: it is a reference player.
         """
         request = trainer_pb2.UpdateSlotRequest(
             name=name,
@@ -111,7 +119,7 @@ class SlotCalls:
         """Removes a slot; the active one only with ``force``.
 
         Raises:
-            InvalidArgument, NotFound, WrongState.
+            InvalidArgument, NotFound; WrongState: it is active, or a reference player.
         """
         request = trainer_pb2.DeleteSlotRequest(name=name, force=force)
         self._link.unary(self._link.trainer.DeleteSlot, request)
@@ -139,7 +147,8 @@ class SlotCalls:
         ``path`` is a file or a folder; None: the working folder. The SHA-256 is checked.
 
         Raises:
-            InvalidArgument, NotFound, NotSupported; DataLoss: damaged there or on the way;
+            InvalidArgument, NotFound, NotSupported; WrongState: a reference player has no form
+            for stable-baselines3; DataLoss: damaged there or on the way;
             AlreadyExists: the file does, and ``overwrite`` is False; OSError.
         """
         request = trainer_pb2.ExportSlotRequest(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from mltetris_client import Trainer
 from support.cli import Cli
@@ -15,8 +17,14 @@ def run(trainer: Trainer) -> str:
     in_state(trainer, started.id, "running")
     trainer.stop_run(started.id)
     for slot in trainer.list_slots():
-        trainer.delete_slot(slot.name, force=True)
+        if not slot.reference:
+            trainer.delete_slot(slot.name, force=True)
     return started.id
+
+
+def kept(slots: list[dict[str, Any]]) -> list[str]:
+    """The names of the slots that are no reference players."""
+    return [slot["name"] for slot in slots if not slot["reference"]]
 
 
 def test_the_life_of_a_slot(cli: Cli, run: str) -> None:
@@ -30,12 +38,7 @@ def test_the_life_of_a_slot(cli: Cli, run: str) -> None:
     assert cli.good("slots", "use", "moved", "-o", "json").json["active"] is True
     listed = cli.good("slots", "ls").out.splitlines()
     assert any(line.startswith("*") and "moved" in line for line in listed)
-    assert [
-        slot["name"] for slot in cli.good("slots", "ls", "--sort", "name", "-o", "json").json
-    ] == [
-        "mine",
-        "moved",
-    ]
+    assert kept(cli.good("slots", "ls", "--sort", "name", "-o", "json").json) == ["mine", "moved"]
     assert cli.good("slots", "notes", "mine").out == "hello\n"
     cli.good("slots", "notes", "mine", "bye")
     assert cli.good("slots", "notes", "mine", "-o", "json").json == {"name": "mine", "notes": "bye"}
@@ -45,7 +48,7 @@ def test_the_life_of_a_slot(cli: Cli, run: str) -> None:
     assert run in shown and "bye" in shown
     assert cli.good("slots", "rm", "mine").out == "mine\n"
     assert cli.good("slots", "rm", "moved", "--force", "-o", "json").json == {"removed": ["moved"]}
-    assert "no slots" in cli.good("slots", "ls").out
+    assert kept(cli.good("slots", "ls", "-o", "json").json) == []
 
 
 def test_out_and_in_again(cli: Cli, run: str) -> None:
@@ -62,3 +65,46 @@ def test_out_and_in_again(cli: Cli, run: str) -> None:
     assert imported["placements"] == original["placements"]
     assert cli.good("demo", "other").out.startswith("demo-")
     cli.good("stop")
+
+
+def test_reference_players_are_marked_and_used_like_slots(cli: Cli, run: str) -> None:
+    lines = cli.good("slots", "ls").out.splitlines()
+    (bcts,) = (line.split() for line in lines if " bcts " in line)
+    assert bcts[:4] == ["bcts", "≥2,500", "0.0", "reference"]
+    assert cli.good("slots", "ls", "-q").out.split()[-1] == "random"
+    shown = cli.good("slots", "show", "dt10").out
+    assert "Gabillon" in shown and "reference player" in shown and "mlTetris itself" in shown
+    assert cli.good("slots", "cp", "bcts", "mine").out == "copied bcts to mine  (≥2,500 lines)\n"
+    copied = cli.good("slots", "show", "mine", "-o", "json").json
+    assert (copied["reference"], copied["source_slot"], copied["algorithm"]) == (
+        *(False, "bcts"),
+        None,
+    )
+    assert cli.good("slots", "use", "random", "-o", "json").json["active"] is True
+    assert cli.good("slots", "export", "bcts").out == "bcts.slot.zip\n"
+    assert cli.good("slots", "import", "bcts.slot.zip", "own").out.startswith("imported own")
+    assert cli.good("demo", "bcts", "random").out.startswith("demo-")
+    cli.good("stop")
+    cli.good("slots", "use", "mine")
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (5, ("rm", "bcts", "--force")),
+        (5, ("mv", "bcts", "mine")),
+        (5, ("edit", "bcts", "--notes", "x")),
+        (5, ("notes", "bcts", "x")),
+        (5, ("export", "bcts", "--format", "sb3")),
+        (1, ("cp", "random", "bcts", "--overwrite")),
+        (1, ("cp", "random", "BCTS")),
+    ],
+)
+def test_a_reference_player_stays_as_it_is(cli: Cli, code: int, arguments: tuple[str, ...]) -> None:
+    before = cli.good("slots", "show", "bcts", "-o", "json").json
+    refused = cli.inside("slots", *arguments)
+    assert refused.code == code
+    assert "bcts is a reference player" in refused.err
+    # What the server says is enough: no further hint, which would not help here.
+    assert refused.err.count(". ") == 1
+    assert cli.good("slots", "show", "bcts", "-o", "json").json == before

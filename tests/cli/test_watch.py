@@ -159,7 +159,8 @@ def test_the_live_view_and_its_keys(cli: Cli, trainer: Trainer, run: str) -> Non
     assert state() == run_pb2.RUN_STATE_RUNNING
     trainer.stop_run(run)
     for slot in trainer.list_slots():
-        trainer.delete_slot(slot.name, force=True)
+        if not slot.reference:
+            trainer.delete_slot(slot.name, force=True)
 
 
 def test_ctrl_c_on_a_terminal(cli: Cli, trainer: Trainer, run: str) -> None:

@@ -64,11 +64,31 @@ def test_it_plays_other_boards_where_its_features_allow():
         simple.choose(ShownGame(GameConfig(8), 1))
 
 
+def test_it_explores_as_often_as_it_is_told_to_and_the_same_way_every_time():
+    network, config = random_network(8, 4), GameConfig()
+    greedy, half = (
+        Player(network, FeatureSet.BCTS, -100, exploration) for exploration in (0.0, 0.5)
+    )
+    other = explored = 0
+    for seed in range(400):
+        game = ShownGame(config, seed)
+        best = greedy.choose(game)
+        action = half.choose(game)
+        assert action == half.choose(game)
+        assert np.array_equal(half.values(game), greedy.values(game))
+        _, flags = game.afterstates(FeatureSet.BCTS)
+        candidates = np.count_nonzero(flags & CANDIDATE)
+        other += action != best
+        explored += 0.5 * (candidates - 1) / candidates
+    # A standard deviation of 10.
+    assert abs(other - explored) < 40
+
+
 def test_a_damaged_checkpoint_is_refused():
     model, files = dump(small_td())
     with pytest.raises(CheckpointError, match="policy"):
         Player.from_checkpoint(model, {})
-    with pytest.raises(CheckpointError, match="hidden"):
+    with pytest.raises(CheckpointError, match=r"policy\.safetensors: (hidden|output)\.weight"):
         hyperparameters = model["hyperparameters"] | {"hidden_units": 7}
         network = {"inputs": 8, "hidden": [7]}
         Player.from_checkpoint(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mltetris_server.game.config import FeatureSet, GameConfig
 from mltetris_server.hyperparameters import TdConfig
+from mltetris_server.learning import reference
 from mltetris_server.learning.kernels import Network
 from mltetris_server.learning.model import POLICY_FILE, ModelDescription, dump_network
 from worker.fake_server import FakeServer
@@ -33,3 +34,12 @@ def keep_model(server: FakeServer, slot: str, seed: int, **what: Any) -> None:
     """Puts such a model into a slot."""
     model, files = a_model(seed, **what)
     server.keep_slot(slot, json.dumps(model), files)
+
+
+def keep_reference(server: FakeServer, *names: str) -> None:
+    """Puts reference players into slots of their names."""
+    for name in names:
+        folder = reference.FOLDER / name
+        model = json.loads((folder / "manifest.json").read_bytes())["model"]
+        policy = (folder / POLICY_FILE).read_bytes()
+        server.keep_slot(name, json.dumps(model), {POLICY_FILE: policy})

@@ -23,7 +23,7 @@ from mltetris_api.worker.v1.worker_pb2 import (
 from mltetris_server.game.config import FeatureSet
 from worker.conftest import Serve, StartWorker
 from worker.fake_server import PATIENCE, FakeServer, sequences
-from worker.models import keep_model
+from worker.models import keep_model, keep_reference
 
 PAUSED = WorkerState.WORKER_STATE_PAUSED
 RUNNING = WorkerState.WORKER_STATE_RUNNING
@@ -104,6 +104,34 @@ def test_a_seed_gives_the_same_games_at_any_pace(serve: Serve, start_worker: Sta
         server.await_events("finished")
         results.append([(e.lines, e.placements, e.score) for e in episodes(server)])
     assert results[0] == results[1]
+
+
+def test_reference_players_play(serve: Serve, start_worker: StartWorker) -> None:
+    """bcts goes on and on, random soon ends; and a random player's games repeat."""
+    games = []
+    for _ in range(2):
+        server = serve(demo=DemoSpec(slots=["random", "bcts"], seed=3000))
+        server.welcome.control.CopyFrom(FULL_SPEED)
+        server.welcome.watch.CopyFrom(Watch(max_fps=20, include_values=True))
+        keep_reference(server, "random", "bcts")
+        process = start_worker(server)
+        server.wait_for(lambda server=server: len(episodes(server)) >= 20)
+        assert server.events("state")[0].state.demo.game.width == 10
+        server.wait_for(lambda server=server: bool(frames(server)))
+        assert finish(server) == RunReason.RUN_REASON_STOPPED_BY_CALLER
+        assert process.wait(PATIENCE) == 0
+        played = episodes(server)
+        assert {e.player for e in played} == {"random"}
+        assert max(e.lines for e in played) <= 3
+        assert max(e.placements for e in played) < 80
+        games.append([(e.lines, e.placements, e.score) for e in played[:20]])
+        random, bcts = frames(server)[-1]
+        assert (random.player, bcts.player) == ("random", "bcts")
+        assert bcts.lines > 100
+        assert len({value.value for value in random.values}) <= 1, "all are worth the same"
+        assert len({value.value for value in bcts.values}) > 1
+    assert games[0] == games[1]
+    assert len(set(games[0])) > 5
 
 
 def test_it_pauses_and_goes_on(serve: Serve, start_worker: StartWorker) -> None:

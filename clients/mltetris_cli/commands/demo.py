@@ -20,7 +20,8 @@ def demo(
         list[str] | None,
         typer.Argument(
             metavar="SLOT",
-            help="One to four slots. Default: the active one.",
+            help="One to four slots, or reference players (bcts, dellacherie, dt10, random). "
+            "Default: the active one.",
             show_default=False,
         ),
     ] = None,
@@ -64,6 +65,8 @@ def demo(
       mltetris demo --follow                  the active slot
       mltetris demo starter --games 1 --speed 20 -f
       mltetris demo starter novice --follow   a race, on the same pieces
+      mltetris demo bcts --follow             a reference player
+      mltetris demo bcts dt10 random -f
 
     Lets slots play and returns at once with the run's id on stdout; --follow
     watches it.

@@ -43,7 +43,8 @@ def slots() -> None:
       mltetris slots export mine mine.slot.zip
       mltetris slots import mine.slot.zip copy
 
-    Keeps models under names, until they are removed.
+    Keeps models under names, until they are removed. The reference players
+    (bcts, dellacherie, dt10, random) are slots that are always there.
     """
 
 
@@ -62,7 +63,8 @@ def ls(
       mltetris slots ls
       mltetris slots ls --sort create_time -o json
 
-    Lists slots: the leaderboard. The active one has a star.
+    Lists slots: the leaderboard. The active one has a star; reference players,
+    which come with mlTetris, have "reference" for a learner.
     """
     from mltetris_cli.jsonify import to_json
     from mltetris_cli.slots_view import table
@@ -87,6 +89,7 @@ def show(
     """\b
     Examples:
       mltetris slots show starter
+      mltetris slots show bcts          a reference player, and whose weights it has
 
     Shows what a slot holds, how good it is and where it comes from.
     """
@@ -154,8 +157,9 @@ def cp(
     """\b
     Examples:
       mltetris slots cp starter mine
+      mltetris slots cp dt10 mine
 
-    Copies a slot.
+    Copies a slot, reference players included.
     """
     session = _session(context, server, output)
     with session.connect() as trainer:
@@ -252,7 +256,7 @@ def rm(
     Examples:
       mltetris slots rm old older
 
-    Removes slots for good.
+    Removes slots for good; not reference players.
     """
     session = _session(context, server, output)
     with session.connect() as trainer:
@@ -274,6 +278,7 @@ def use(
     """\b
     Examples:
       mltetris slots use mine
+      mltetris slots use bcts
 
     Makes a slot the one used where none is named.
     """

@@ -106,7 +106,7 @@ class SlotMethods:
             if not slot.algorithm:
                 raise WrongState(
                     f"slot {slot.name} is a reference player, which no algorithm of "
-                    "stable-baselines3 has made: export it in the SLOT format, or train it on "
+                    "stable-baselines3 has made. Export it in the SLOT format, or train it on "
                     "with cem and export that"
                 )
         content = await self._models.disk(

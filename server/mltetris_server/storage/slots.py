@@ -160,7 +160,7 @@ class SlotStore:
 
         Raises WrongState for a reference player, and AlreadyExists where the new name is taken.
         """
-        folder = self._kept_folder(name, "changed; save a copy under another name, and change that")
+        folder = self._kept_folder(name, "changed. Save a copy under another name, and change that")
         manifest, _ = checkpoints.read_manifest(folder)
         record = replace(slot_record.read(folder, manifest), update_time=datetime.now(UTC))
         if notes is not None:
@@ -185,7 +185,7 @@ class SlotStore:
 
         A reference player cannot be removed: WrongState, too.
         """
-        folder = self._kept_folder(name, "deleted; it takes no room in the data directory")
+        folder = self._kept_folder(name, "deleted. It takes no room in the data directory")
         was_active = name == self.active()
         if was_active and not force:
             raise errors.WrongState(
@@ -285,7 +285,7 @@ class SlotStore:
             if reference.lower() == name.lower():
                 raise errors.AlreadyExists(
                     f"{reference} is a reference player, which comes with mlTetris and cannot be "
-                    "overwritten; choose another name"
+                    "overwritten. Choose another name"
                 )
 
     def _put(self, unfinished: Path, folder: Path) -> None:
