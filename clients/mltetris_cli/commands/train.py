@@ -62,7 +62,12 @@ def train(
         float | None, _option("Seconds to train, pauses not counted.", _BUDGET)
     ] = None,
     from_slot: Annotated[
-        str | None, typer.Option(metavar="SLOT", help="A slot.", rich_help_panel=_START)
+        str | None,
+        typer.Option(
+            metavar="SLOT",
+            help="A slot; with cem also a reference player, such as bcts.",
+            rich_help_panel=_START,
+        ),
     ] = None,
     from_run: Annotated[
         str | None,

@@ -2,11 +2,15 @@
 
 `python -m mltetris_server.learning.reference` makes the folders again, byte for byte, from
 `game.players`; it takes seconds. They are slots like any other (docs/checkpoints.md): a linear
-network on the network's features, and an evaluation by `GreedyEvaluation`.
+network on the features as networks see them, and an evaluation by `GreedyEvaluation`.
+
+`python -m mltetris_server.learning.reference --measure` prints how good they are at several games,
+the table of docs/learning/reference.md; it takes minutes.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import sys
@@ -18,10 +22,10 @@ from typing import Any, Final
 import numpy as np
 
 import mltetris_server
-from mltetris_server.game.config import GameConfig, feature_scales
+from mltetris_server.game.config import GameConfig, Randomizer, Rule, feature_scales
 from mltetris_server.game.players import PLAYERS, ReferencePlayer
 from mltetris_server.hyperparameters import ReferenceConfig
-from mltetris_server.learning.evaluation import GreedyEvaluation
+from mltetris_server.learning.evaluation import EvaluationResult, GreedyEvaluation
 from mltetris_server.learning.kernels import Network
 from mltetris_server.learning.model import POLICY_FILE, ModelDescription, dump_network
 from mltetris_server.learning.player import Player
@@ -32,6 +36,13 @@ FOLDER: Final = Path(mltetris_server.__file__).parent / "storage" / "reference"
 EVALUATION_GAMES: Final = 100
 EVALUATION_MAX_LINES: Final = 2_500
 EVALUATION_SEED: Final = 3000
+
+MEASURED: Final = (
+    (GameConfig(10, 10, Rule.PUBLISHED, Randomizer.UNIFORM), 1000, 2**31),
+    (GameConfig(10, 10, Rule.GYMNASIUM, Randomizer.BAG7), 1000, 2**31),
+    (GameConfig(10, 20, Rule.GYMNASIUM, Randomizer.BAG7), 50, 100_000),
+)
+"""What `--measure` plays: the game, how many, and the lines at which a game is cut off."""
 
 UNIT: Final = 100 / 128
 """What a weight of 1 is here. The published weights have two decimals and the features are whole or
@@ -74,12 +85,7 @@ def make(player: ReferencePlayer) -> dict[str, bytes]:
     """The files of the player's slot, by name."""
     description, network = description_of(player), network_of(player)
     policy = dump_network(network)
-    plays = Player(
-        network, description.features, description.config.fatal_value, description.exploration
-    )
-    evaluation = GreedyEvaluation(
-        plays, description.game, EVALUATION_GAMES, EVALUATION_SEED, EVALUATION_MAX_LINES
-    ).run()
+    evaluation = _evaluate(player, description.game, EVALUATION_GAMES, EVALUATION_MAX_LINES)
     manifest = _document(
         {
             "format": "mltetris-checkpoint",
@@ -117,8 +123,30 @@ def make(player: ReferencePlayer) -> dict[str, bytes]:
     }
 
 
+def measure() -> None:
+    """Plays the games of `MEASURED` and prints a line of a table for each player and game."""
+    print("| player | game | games | mean lines | median | worst | best | cut off |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for game, games, max_lines in MEASURED:
+        for player in PLAYERS.values():
+            found = _evaluate(player, game, games, max_lines)
+            bound = "at least " if found.cut_off_games else ""
+            print(
+                f"| `{player.name}` | {game.width}x{game.height} {game.randomizer} {game.rule} "
+                f"| {games:,} | {bound}{found.mean_lines:,.2f} ± {found.standard_error:,.2f} "
+                f"| {found.median_lines:,.0f} | {found.worst_lines:,} | {found.best_lines:,} "
+                f"| {found.cut_off_games} |",
+                flush=True,
+            )
+
+
 def main() -> int:
-    """Writes the folders of all players; returns the exit code."""
+    """Writes the folders of all players, or measures them; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Makes the reference players' slots.")
+    parser.add_argument("--measure", action="store_true", help="play instead, and print a table")
+    if parser.parse_args().measure:
+        measure()
+        return 0
     for player in PLAYERS.values():
         folder = FOLDER / player.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,6 +154,15 @@ def main() -> int:
             (folder / name).write_bytes(data)
         print(folder)
     return 0
+
+
+def _evaluate(
+    player: ReferencePlayer, game: GameConfig, games: int, max_lines: int
+) -> EvaluationResult:
+    description = description_of(player)
+    fatal_value, exploration = description.config.fatal_value, description.exploration
+    plays = Player(network_of(player), description.features, fatal_value, exploration)
+    return GreedyEvaluation(plays, game, games, EVALUATION_SEED, max_lines).run()
 
 
 def _document(content: Mapping[str, Any]) -> bytes:
