@@ -32,7 +32,8 @@ class TdConfig(Learning):
     algorithm: ClassVar[str] = "td"
     feature_sets: ClassVar[tuple[str, ...]] = ("simple", "bcts", "dt", "board")
     feature_defaults: ClassVar[Mapping[str, Mapping[str, int | float]]] = {
-        "board": {"learning_rate": 5e-4}
+        # The table learns best from what is fresh: docs/learning/board.md.
+        "board": {"learning_rate": 5e-4, "td_lambda": 0.5, "window": 10}
     }
     fixed: ClassVar[tuple[str, ...]] = ("hidden_units",)
 
