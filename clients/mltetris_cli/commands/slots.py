@@ -89,7 +89,7 @@ def show(
     """\b
     Examples:
       mltetris slots show starter
-      mltetris slots show bcts          a reference player, and whose weights it has
+      mltetris slots show bcts                 a reference player
 
     Shows what a slot holds, how good it is and where it comes from.
     """
