@@ -4,30 +4,48 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from mltetris_server.hyperparameters import HyperparameterError, TdConfig
+from mltetris_server.hyperparameters import TRAINABLE, HyperparameterError, TdConfig
 
 PROTO = Path(__file__).parents[2] / "protos" / "mltetris" / "v1" / "run.proto"
 
 
-@pytest.mark.parametrize("item", fields(TdConfig), ids=lambda item: item.name)
-def test_every_range_holds_at_both_ends_and_not_beyond(item):
+# What is needed for the ends of the other fields' ranges to be possible.
+ROOM = {
+    "td": {"boards": 1, "rollout_steps": 1, "window": 1, "batch_size": 1, "hidden_units": 1},
+    "dqn": {"boards": 1, "rollout_steps": 1, "batch_size": 1, "hidden_units": 1},
+    "ppo": {"boards": 1, "rollout_steps": 1, "batch_size": 2, "hidden_units": 1},
+    "cem": {"elite": 1},
+}
+ITEMS = [(name, item) for name, config in TRAINABLE.items() for item in fields(config)]
+
+
+@pytest.mark.parametrize(("name", "item"), ITEMS, ids=lambda part: getattr(part, "name", part))
+def test_a_value_beyond_its_range_is_refused_by_name(name, item):
     low, high = item.metadata["low"], item.metadata["high"]
-    # What else is needed for the ends to be possible together with the defaults.
-    room = {"boards": 1, "rollout_steps": 1, "window": 1, "batch_size": 1, "hidden_units": 1}
-    for end, excluded in (
-        (low, item.metadata.get("above", False)),
-        (high, item.metadata.get("below", False)),
-    ):
-        arguments = {**room, item.name: end}
-        if excluded:
-            with pytest.raises(HyperparameterError, match=item.name):
-                TdConfig(**arguments)
-        else:
-            assert getattr(TdConfig(**arguments), item.name) == end
     for beyond in (low - 1, high + 1):
         with pytest.raises(HyperparameterError) as error:
-            TdConfig(**{**room, item.name: beyond})
-        assert [name for name, _ in error.value.violations] == [item.name]
+            TRAINABLE[name](**{**ROOM[name], item.name: beyond})
+        assert [field for field, _ in error.value.violations] == [item.name]
+
+
+@pytest.mark.parametrize(("name", "item"), ITEMS, ids=lambda part: getattr(part, "name", part))
+def test_both_ends_of_every_range_are_possible_or_excluded(name, item):
+    for end, excluded in (
+        (item.metadata["low"], item.metadata.get("above", False)),
+        (item.metadata["high"], item.metadata.get("below", False)),
+    ):
+        values = {**ROOM[name], item.name: end}
+        if excluded:
+            with pytest.raises(HyperparameterError, match=item.name):
+                TRAINABLE[name](**values)
+            continue
+        try:
+            made = TRAINABLE[name](**values)
+        except HyperparameterError as error:
+            # Possible by itself; what does not go with it is said of another field or of both.
+            assert any(word in str(error) for word in (" x ", "at least", "at most", "below"))
+        else:
+            assert getattr(made, item.name) == end
 
 
 @pytest.mark.parametrize(
@@ -83,18 +101,29 @@ def test_a_dictionary_gives_the_same_back():
         TdConfig.from_dict({"speed": 1})
 
 
-def test_the_contract_tells_the_same_defaults_and_fields():
-    message = re.search(r"message TdParams \{(.*?)\n\}", PROTO.read_text(), re.DOTALL)
-    assert message is not None
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_the_contract_tells_the_same_fields_defaults_and_ranges(name):
+    told = contract(f"{name.capitalize()}Params")
+    config = TRAINABLE[name]
+    assert {field: default for field, (default, _) in told.items()} == config().to_dict()
+    for item in fields(config):
+        ends = (item.metadata["low"], item.metadata["high"])
+        assert told[item.name][1] == pytest.approx(ends), item.name
+
+
+def contract(message: str) -> dict[str, tuple[float, tuple[float, float]]]:
+    """Default and range of every field of a message, from the comments and the rules."""
+    text = re.search(rf"message {message} \{{(.*?)\n\}}", PROTO.read_text(), re.DOTALL)
+    assert text is not None
     told = {}
-    comment = ""
-    for line in message[1].splitlines():
-        text = line.strip()
-        if text.startswith("//"):
-            comment += text.removeprefix("//")
-        elif field := re.match(r"optional \w+ (\w+) =", text):
-            default = re.search(r"default (-?[\d.,]*\d(?:e-?\d+)?)", comment)
-            assert default is not None, field[1]
-            told[field[1]] = float(default[1].replace(",", ""))
-            comment = ""
-    assert told == TdConfig().to_dict()
+    pattern = r"((?:  //[^\n]*\n)+)  optional \w+ (\w+) = [^;]*?;"
+    for comment, name, rule in re.findall(pattern.replace("[^;]*?;", "([^;]*?);"), text[1]):
+        words = comment.replace("//", " ")
+        default = re.search(r"default\s+(-?[\d.,]*\d(?:e-?\d+)?)", words)
+        assert default is not None, name
+        bounds = dict(re.findall(r"(gte?|lte?)(?:: | = )(-?[\d.e+-]+)", rule))
+        low = bounds.get("gte", bounds.get("gt", "0"))
+        high = bounds.get("lte") or bounds.get("lt")
+        assert high is not None, name
+        told[name] = float(default[1].replace(",", "")), (float(low), float(high))
+    return told
