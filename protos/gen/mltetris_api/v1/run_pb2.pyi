@@ -275,7 +275,9 @@ class _FeatureSetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeatureSet
     FEATURE_SET_DT: _FeatureSet.ValueType  # 3
     """BCTS and the diversity of the surface (Gabillon and others, 2013)."""
     FEATURE_SET_BOARD: _FeatureSet.ValueType  # 4
-    """The raw cells, no hand-made features. For TD only."""
+    """The raw cells, no hand-made features. For TD only, with other defaults: learning_rate 5e-4,
+    td_lambda 0.5, window 10.
+    """
 
 class FeatureSet(_FeatureSet, metaclass=_FeatureSetEnumTypeWrapper):
     """What an agent sees of each placement's afterstate."""
@@ -289,7 +291,9 @@ FEATURE_SET_BCTS: FeatureSet.ValueType  # 2
 FEATURE_SET_DT: FeatureSet.ValueType  # 3
 """BCTS and the diversity of the surface (Gabillon and others, 2013)."""
 FEATURE_SET_BOARD: FeatureSet.ValueType  # 4
-"""The raw cells, no hand-made features. For TD only."""
+"""The raw cells, no hand-made features. For TD only, with other defaults: learning_rate 5e-4,
+td_lambda 0.5, window 10.
+"""
 Global___FeatureSet: _TypeAlias = FeatureSet  # noqa: Y015
 
 class _Algorithm:
