@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mltetris_server.game.config import GameConfig
+from mltetris_server.game.config import FeatureSet, GameConfig
 from mltetris_server.game.display import ShownGame
 from mltetris_server.hyperparameters import DqnConfig, PpoConfig, TdConfig
 from mltetris_server.learning.dqn import CandidateDQN
@@ -16,7 +16,9 @@ def warm_up() -> None:
 
     Kernels take sizes, rules and feature sets at run time, so that this is all there is.
     """
-    td = TD(config=TdConfig(boards=2, rollout_steps=2, batch_size=2, window=1), seed=0)
+    least = TdConfig(boards=2, rollout_steps=2, batch_size=2, window=1)
+    TD(features=FeatureSet.BOARD, config=least, seed=0).learn(4)
+    td = TD(config=least, seed=0)
     td.learn(4)
     small = DqnConfig(boards=2, rollout_steps=2, batch_size=2, memory=4, learning_starts=1)
     CandidateDQN(config=small, seed=0).learn(4)
