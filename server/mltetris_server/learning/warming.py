@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mltetris_server.game.config import FeatureSet, GameConfig
 from mltetris_server.game.display import ShownGame
-from mltetris_server.hyperparameters import DqnConfig, PpoConfig, TdConfig
+from mltetris_server.hyperparameters import CemConfig, DqnConfig, PpoConfig, TdConfig
+from mltetris_server.learning.cem import CEM
 from mltetris_server.learning.dqn import CandidateDQN
 from mltetris_server.learning.evaluation import GreedyEvaluation
 from mltetris_server.learning.ppo import CandidatePPO
@@ -23,6 +24,7 @@ def warm_up() -> None:
     small = DqnConfig(boards=2, rollout_steps=2, batch_size=2, memory=4, learning_starts=1)
     CandidateDQN(config=small, seed=0).learn(4)
     CandidatePPO(config=PpoConfig(boards=2, rollout_steps=2, batch_size=2), seed=0).learn(4)
+    CEM(config=CemConfig(boards=2, elite=1), seed=0).learn(2)
     player = td.player()
     GreedyEvaluation(player, td.game, games=1, seed=0, max_lines=1).advance(1)
     player.choose(ShownGame(GameConfig(), seed=0))
