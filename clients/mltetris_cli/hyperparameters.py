@@ -70,7 +70,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "learning_starts": Hyperparameter(
         int, "Placements before the first gradient step.", {"dqn": "1,024"}
     ),
-    "n_steps": Hyperparameter(int, "Placements a target looks ahead.", {"dqn": "1"}),
+    "n_steps": Hyperparameter(int, "Placements a target looks ahead.", {"dqn": "4"}),
     "target_update": Hyperparameter(
         int, "Gradient steps between two updates of the target network.", {"dqn": "1"}
     ),

@@ -111,7 +111,7 @@ def test_it_learns_to_clear_lines():
 @pytest.mark.parametrize(
     ("game", "features"),
     [
-        (GameConfig(10, 10, "published", "uniform"), FeatureSet.BCTS),
+        (GameConfig(8, 16, "published", "uniform"), FeatureSet.BCTS),
         (GameConfig(6), FeatureSet.DT),
         (GameConfig(), FeatureSet.SIMPLE),
     ],
@@ -506,10 +506,10 @@ def test_counters_and_memory_must_agree(checkpoint):
 @pytest.mark.parametrize("features", DqnConfig.feature_sets)
 def test_predict_chooses_what_the_player_chooses(features):
     dqn = CandidateDQN(features=features, seed=2)
-    dqn.learn(8_000)
+    dqn.learn(4_000)
     env = gymnasium.make(PLACEMENT_ENV, feature_set=features)
     player, observation = dqn.player(), env.reset(seed=3)[0]
-    for _ in range(100):
+    for _ in range(60):
         action, _ = dqn.predict(observation, deterministic=True)
         values = player.values(env.unwrapped.game)
         # Sums in another order: a tie may be broken the other way.
@@ -536,7 +536,7 @@ def test_a_zip_loads_and_goes_on():
 
 def test_the_stock_dqn_loads_it(tmp_path):
     dqn = CandidateDQN(seed=2**63)
-    dqn.learn(8_000)
+    dqn.learn(20_000)
     dqn.save(tmp_path / "dqn")
     model = DQN.load(tmp_path / "dqn.zip", env=gymnasium.make(PLACEMENT_ENV))
     assert type(model) is DQN

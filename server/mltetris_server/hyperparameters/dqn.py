@@ -37,7 +37,7 @@ class DqnConfig(Learning):
     gradient_steps: int = integer(4, 1, 1024)
     """Gradient steps an update."""
 
-    n_steps: int = integer(1, 1, 64)
+    n_steps: int = integer(4, 1, 64)
     """Placements a target looks ahead before it trusts the target network (Sutton and Barto 2018,
     section 7.1); 1: the stock DQN's."""
 

@@ -722,7 +722,7 @@ class DqnParams(_message.Message):
     """
     n_steps: _builtins.int
     """Placements a target looks ahead before it trusts the target network. Range
-    1..64, default 1.
+    1..64, default 4.
     """
     hidden_units: _builtins.int
     """Hidden units of the value network. Range 1..1,024, default 32."""
