@@ -45,7 +45,7 @@ class Iteration:
         weights: float32[n, F]: the samples.
         deaths: int64[n]: games each has lost.
         made: int64[n]: placements each has made.
-        horizon: Placements made by all that are still in play.
+        horizon: Placements that all who are still in play have made, or are about to.
         number: Iterations done before this one.
     """
 
@@ -94,22 +94,30 @@ class Iteration:
     @property
     def decided(self) -> bool:
         """Whether it is known who belongs to the elite."""
-        return self.in_play.size <= self.config.elite or self.horizon >= self.config.iteration_limit
+        boards = self.in_play
+        if (self.made[boards] < self.horizon).any():
+            return False
+        return boards.size <= self.config.elite or self.horizon >= self.config.iteration_limit
 
     def play(self, pool: Executor | None, *, one_step: bool) -> NDArray[np.int64]:
         """A slice of a few milliseconds.
 
         Args:
             pool: Where the threads but this one are; None: there are none.
-            one_step: One placement of every board only.
+            one_step: One placement of every board at most.
 
         Returns:
             The games that ended, as `kernels.race` has them, in the order in which they would
             have ended had all boards played in step.
         """
-        boards = self.in_play
-        step = 1 if one_step else max(1, self._slice // boards.size)
-        self.horizon = min(self.horizon + step, self.config.iteration_limit)
+        in_play = self.in_play
+        boards = in_play[self.made[in_play] < self.horizon]
+        if not boards.size:
+            boards = in_play
+            step = 1 if one_step else max(1, self._slice // boards.size)
+            self.horizon = min(self.horizon + step, self.config.iteration_limit)
+        # More boards than a slice has placements take several.
+        boards = boards[: self._slice]
         threads = self._threads if pool is not None else 1
         parts = [boards[k::threads] for k in range(min(threads, boards.size))]
         others = [pool.submit(self._race, k, parts[k]) for k in range(1, len(parts)) if pool]

@@ -52,7 +52,7 @@ class CemState:
             "placements": MAX_COUNT,
             # Games are numbered by the iterations before them.
             "iterations": MAX_COUNT // 1000,
-            "horizon": config.iteration_limit - 1,
+            "horizon": config.iteration_limit,
             "episodes": MAX_COUNT,
             "updates": MAX_COUNT // 1000,
         }
@@ -97,7 +97,7 @@ class CemState:
         a, b = before.config, now.config
         assert isinstance(a, CemConfig) and isinstance(b, CemConfig)
         same_race = (a.boards, a.games) == (b.boards, b.games)
-        lasts = counters["horizon"] < b.iteration_limit
+        lasts = counters["horizon"] <= b.iteration_limit
         if same_game and same_race and lasts and cem.run_seed == self.seed:
             iteration = cem.iteration
             file.give_games(cem)
@@ -122,9 +122,11 @@ class CemState:
         if (deaths < 0).any() or (deaths > config.games).any():
             raise broken("iteration.deaths", f"must be 0 to {config.games}")
         out = deaths == config.games
-        if (made[~out] != horizon).any() or (made < deaths).any() or (made > horizon).any():
+        # Those in play are at the horizon, or all equally far before it.
+        before = np.unique(made[~out & (made < horizon)])
+        if before.size > 1 or (made < deaths).any() or (made > horizon).any():
             raise broken("iteration.made", "does not go with the horizon")
-        if np.count_nonzero(~out) <= config.elite:
+        if np.count_nonzero(~out) <= config.elite and not before.size:
             raise broken("iteration.deaths", "are those of an iteration that is decided")
         if (games.over != out).any():
             raise broken("games", "are over where samples are in play, or the other way round")
