@@ -152,8 +152,8 @@ def test_slices_change_nothing_of_what_is_learnt():
 
 def test_many_boards_take_several_slices_a_step():
     # All are still in play at the limit, also while some have not got there.
-    config = CemConfig(boards=1000, elite=970, training_height=4, iteration_limit=3)
-    cem = CEM(game=GameConfig(32, 4), features=FeatureSet.SIMPLE, config=config, seed=1)
+    config = CemConfig(boards=1000, elite=10, training_height=8, iteration_limit=3)
+    cem = CEM(game=GameConfig(32, 8), features=FeatureSet.SIMPLE, config=config, seed=1)
     recorder = StopAt(5)
     cem.learn(10**9, recorder)
     # 24,000 / 32 placements at most: nothing holds the thread for long.
