@@ -18,8 +18,9 @@ from mltetris_server.learning.kernels import NOT_A_CANDIDATE, Network, look, new
 from mltetris_server.learning.model import POLICY_FILE, TRAINING_FILE, CheckpointError
 from mltetris_server.learning.player import Player, make_eye
 from mltetris_server.learning.policy import PatternTable
-from mltetris_server.learning.tables import EDGE, ENTRIES, ROOM, board_value, table_gradient
+from mltetris_server.learning.tables import EDGE, ENTRIES
 from mltetris_server.learning.td import TD
+from mltetris_server.learning.td.table import ROOM, table_gradient
 from safetensors.numpy import load as parse
 from safetensors.numpy import save as format_file
 from stable_baselines3 import DQN
@@ -110,14 +111,13 @@ def test_placements_are_valued_by_the_book(config):
 
 
 @pytest.mark.parametrize("size", [(10, 20), (4, 4), (7, 40)])
-def test_one_board_and_torch_are_valued_by_the_book(size):
+def test_torch_values_boards_by_the_book(size):
     width, height = size
     network = random_table(3)
     table = PatternTable(width, -10.0)
     with th.no_grad():
         table.weight.copy_(th.from_numpy(network.output_weights)[None])
         table.bias.copy_(th.from_numpy(network.output_bias))
-    room = np.zeros(width + 2, np.int64)
     random = np.random.default_rng(4)
     boards = random.random((20, height, width)) < random.random((20, 1, 1))
     boards = np.cumsum(boards, axis=1).clip(0, 1) & (random.random(boards.shape) < 0.8)
@@ -125,14 +125,6 @@ def test_one_board_and_torch_are_valued_by_the_book(size):
     cells = boards.reshape(20, -1).astype(np.float32)
     with th.no_grad():
         np.testing.assert_allclose(table(th.from_numpy(cells))[:, 0], expected, rtol=1e-5)
-    packed = np.zeros((20, 2 * width), np.float32)
-    for row in range(height):
-        half, bit = divmod(row, 20)
-        packed[:, half * width : (half + 1) * width] += boards[:, height - 1 - row] * 2.0**bit
-    assert np.array_equal(unpack_cells(packed, height), cells)
-    for k in range(20):
-        value = board_value(packed, k, network.output_weights, 0.5, -10.0, room)
-        assert value == pytest.approx(expected[k], rel=1e-5)
 
 
 def test_hopeless_boards_still_differ_and_living_on_comes_first():

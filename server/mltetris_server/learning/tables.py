@@ -33,7 +33,6 @@ from numpy.typing import NDArray
 from mltetris_server.game.compiling import kernel, leading_zeros, peek, poke, trailing_zeros
 from mltetris_server.game.config import PACKED_ROWS
 from mltetris_server.game.engine import CANDIDATE, ENDS_GAME, LINES_SHIFT
-from mltetris_server.game.randomness import mix
 
 SIDE = 4
 """Rows and columns of a window."""
@@ -48,17 +47,14 @@ FIRST_BIAS = 4.0
 """The bias to begin with, everything else being 0: an unknown board is thought to be a good one
 (1.8 % of a death), so that whatever has not been tried is."""
 
-_ROWS = 44  # more than rows a window may begin in: 41 on the highest board
+ROWS = 44
+"""Not below the rows that windows may begin in, of which the highest board has 41."""
 
-ROOM = 48
-"""Numbers of scratch for each column of a board that `table_gradient` needs."""
-
-_HALF_WORD = np.uint64(32)
 _ZERO = np.float32(0)
 
 
 @kernel
-def _entry(cells: NDArray[np.int64], at: int, c: int, row: int, width: int) -> int:
+def entry_of(cells: NDArray[np.int64], at: int, c: int, row: int, width: int) -> int:
     """Which entry a window has.
 
     `cells.flat[at:]` holds the columns from -1 to W: nothing for the walls, and bit 0 the floor.
@@ -75,7 +71,7 @@ def _entry(cells: NDArray[np.int64], at: int, c: int, row: int, width: int) -> i
 
 
 @kernel
-def _mirrored(entry: int) -> int:
+def mirrored(entry: int) -> int:
     """The entry of the same window in a mirror; those at the walls are their own."""
     if entry >= EDGE:
         return entry
@@ -83,7 +79,7 @@ def _mirrored(entry: int) -> int:
 
 
 @kernel
-def _rows(cells: NDArray[np.int64], at: int, c: int) -> int:
+def rows_of(cells: NDArray[np.int64], at: int, c: int) -> int:
     """How many rows the windows that begin in column c have until all above is empty."""
     columns = peek(cells, at + c) | peek(cells, at + c + 1)
     columns |= peek(cells, at + c + 2) | peek(cells, at + c + 3)
@@ -91,10 +87,10 @@ def _rows(cells: NDArray[np.int64], at: int, c: int) -> int:
 
 
 @kernel
-def _unpack(
+def unpack(
     features: NDArray[np.float32], row: int, width: int, cells: NDArray[np.int64], at: int
 ) -> None:
-    """Row `row` of BOARD features, float32[:, 2W], as `_entry` wants it."""
+    """Row `row` of BOARD features, float32[:, 2W], as `entry_of` wants it."""
     start = row * 2 * width
     poke(cells, at, 0)
     poke(cells, at + width + 1, 0)
@@ -109,34 +105,9 @@ def _sum(weights: NDArray[np.float32], cells: NDArray[np.int64], at: int, width:
     """The sum of all windows."""
     total = 0.0
     for c in range(width - 1):
-        for row in range(_rows(cells, at, c)):
-            total += peek(weights, _entry(cells, at, c, row, width))
+        for row in range(rows_of(cells, at, c)):
+            total += peek(weights, entry_of(cells, at, c, row, width))
     return total
-
-
-@kernel
-def board_value(
-    features: NDArray[np.float32],
-    row: int,
-    weights: NDArray[np.float32],
-    bias: float,
-    death_reward: float,
-    room: NDArray[np.int64],
-) -> float:
-    """The value of one board.
-
-    Args:
-        features: float32[N, 2W]: boards, as `afterstates` packs them.
-        row: Which.
-        weights: float32[ENTRIES]: the table.
-        bias: What is added to the windows' sum.
-        death_reward: What the value is near where the game is lost.
-        room: int64[>= W + 2]: scratch.
-    """
-    width = features.shape[1] // 2
-    _unpack(features, row, width, room, 0)
-    value: float = death_reward / (1.0 + np.exp(bias + _sum(weights, room, 0, width)))
-    return value
 
 
 @kernel
@@ -179,19 +150,19 @@ def board_values(
         poke(cells, 1 + c, (columns[c] << 1) | 1)
     total = bias
     for c in range(width - 1):
-        rows = _rows(cells, 0, c)
+        rows = rows_of(cells, 0, c)
         for row in range(rows):
-            weight = peek(weights, _entry(cells, 0, c, row, width))
-            poke(before, c * _ROWS + row, weight)
+            weight = peek(weights, entry_of(cells, 0, c, row, width))
+            poke(before, c * ROWS + row, weight)
             total += weight
         for row in range(rows, height + 1):
-            poke(before, c * _ROWS + row, _ZERO)
+            poke(before, c * ROWS + row, _ZERO)
     best = -1
     greatest = 0.0
     for action in range(4 * width):
         if flags[action] & (CANDIDATE | ENDS_GAME) != CANDIDATE:
             continue
-        _unpack(features, action, width, cells, after)
+        unpack(features, action, width, cells, after)
         if flags[action] >> LINES_SHIFT:
             sum_after = bias + _sum(weights, cells, after, width)
         else:
@@ -207,8 +178,8 @@ def board_values(
             highest = 63 - leading_zeros(changes)
             for c in range(max(0, first - (SIDE - 1)), min(width - 1, last + 1)):
                 for row in range(lowest, highest + 1):
-                    weight = peek(weights, _entry(cells, after, c, row, width))
-                    sum_after += weight - peek(before, c * _ROWS + row)
+                    weight = peek(weights, entry_of(cells, after, c, row, width))
+                    sum_after += weight - peek(before, c * ROWS + row)
         values[action] = death_reward / (1.0 + np.exp(sum_after))
         if best < 0 or sum_after > greatest:
             best, greatest = action, sum_after
@@ -217,86 +188,3 @@ def board_values(
         while not flags[best] & CANDIDATE:
             best += 1
     return best
-
-
-@kernel
-def table_gradient(
-    features: NDArray[np.float32],
-    targets: NDArray[np.float32],
-    size: int,
-    batch: int,
-    draw: np.uint64,
-    weights: NDArray[np.float32],
-    bias: NDArray[np.float32],
-    death_reward: float,
-    weight_slopes: NDArray[np.float32],
-    bias_slope: NDArray[np.float32],
-    room: NDArray[np.int64],
-) -> float:
-    """Gradient of the mean cross entropy over a random batch.
-
-    A window and its mirror image share their weight: each has the slope of both.
-
-    Args:
-        features: float32[N, 2W]: boards.
-        targets: float32[N]: their values to be, from the death reward to 0; rows whose target is
-            NaN are left out.
-        size: Rows to draw from, the first ones.
-        batch: Rows to draw, with replacement.
-        draw: Decides which.
-        weights: float32[ENTRIES]: the table.
-        bias: float32[1].
-        death_reward: Below 0.
-        weight_slopes: float32[ENTRIES], filled.
-        bias_slope: float32[1], filled.
-        room: int64[>= ROOM W]: scratch.
-
-    Returns:
-        The loss; 0 where no row could be used.
-    """
-    width = features.shape[1] // 2
-    at = (width - 1) * _ROWS
-    for entry in range(ENTRIES):
-        poke(weight_slopes, entry, _ZERO)
-    used = 0
-    for k in range(batch):
-        if not np.isnan(targets[_row(draw, k, size)]):
-            used += 1
-    share = 1.0 / max(used, 1)
-    bias_sum = 0.0
-    loss = 0.0
-    for k in range(batch):
-        row = _row(draw, k, size)
-        if np.isnan(targets[row]):
-            continue
-        _unpack(features, row, width, room, at)
-        count = 0
-        x = np.float64(bias[0])
-        for c in range(width - 1):
-            for r in range(_rows(room, at, c)):
-                entry = _entry(room, at, c, r, width)
-                poke(room, count, entry)
-                count += 1
-                x += peek(weights, entry)
-        chance = targets[row] / death_reward
-        slope = share * (chance - 1.0 / (1.0 + np.exp(x)))
-        loss += max(x, 0.0) + np.log1p(np.exp(-abs(x))) - (1.0 - chance) * x
-        bias_sum += slope
-        step = np.float32(slope)
-        for n in range(count):
-            entry = peek(room, n)
-            other = _mirrored(entry)
-            poke(weight_slopes, entry, peek(weight_slopes, entry) + step)
-            if other != entry:
-                poke(weight_slopes, other, peek(weight_slopes, other) + step)
-    weight_slopes[0] = _ZERO
-    weight_slopes[EDGE] = _ZERO
-    bias_slope[0] = bias_sum
-    return loss * share
-
-
-@kernel
-def _row(draw: np.uint64, k: int, size: int) -> int:
-    """The k-th of a batch's random rows, 0..size-1."""
-    number = mix(draw + np.uint64(k)) >> _HALF_WORD
-    return int((number * np.uint64(size)) >> _HALF_WORD)

@@ -12,9 +12,9 @@ from mltetris_server.hyperparameters import TdConfig
 from mltetris_server.learning.kernels import Network
 from mltetris_server.learning.policy import AfterstatePolicy, network_views
 from mltetris_server.learning.seeds import mixed
-from mltetris_server.learning.tables import ROOM, table_gradient
 from mltetris_server.learning.td.kernels import Moments, descend, new_desk
 from mltetris_server.learning.td.memory import Window
+from mltetris_server.learning.td.table import ROOM, table_gradient
 
 
 class Descent(Protocol):

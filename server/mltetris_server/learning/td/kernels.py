@@ -251,7 +251,7 @@ def gradient(
     units, inputs = network.hidden_weights.shape
     used = 0
     for k in range(batch):
-        row = _row(draw, k, size)
+        row = drawn_row(draw, k, size)
         if not np.isnan(targets[row]):
             desk.rows[used] = row
             used += 1
@@ -362,7 +362,7 @@ def _backward(features: NDArray[np.float32], desk: Desk, k: int) -> None:
 
 
 @kernel
-def _row(draw: np.uint64, k: int, size: int) -> int:
+def drawn_row(draw: np.uint64, k: int, size: int) -> int:
     """The k-th of a batch's random rows, 0..size-1."""
     number = mix(draw + np.uint64(k)) >> _HALF_WORD
     return int((number * np.uint64(size)) >> _HALF_WORD)
