@@ -69,6 +69,20 @@ def test_going_on_is_exact_wherever_it_stopped(config, placements, turns):
         assert (True, True) in positions
 
 
+def test_threads_may_change_on_the_way():
+    config = TdConfig(boards=16, rollout_steps=128, window=2)
+    straight = TD(config=config, seed=11)
+    straight.learn(20_000)
+    td = TD(config=config, seed=11, threads=3)
+    td.learn(20_000, StopAt(3))
+    assert td.num_timesteps < 20_000
+    other = resumed(td)
+    assert (td.threads, other.threads) == (3, 1)
+    for learner in (td, other):
+        learner.learn(20_000 - learner.num_timesteps, reset_num_timesteps=False)
+        assert dump(learner) == dump(straight)
+
+
 def test_a_curve_is_the_same_through_many_checkpoints():
     straight, td = small_td(3), small_td(3)
     curve, other_curve = [], []
