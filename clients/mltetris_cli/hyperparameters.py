@@ -35,7 +35,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "boards": Hyperparameter(
         int,
         "Boards played at once; of cem: samples an iteration.",
-        {"td": "64", "dqn": "64", "ppo": "64", "cem": "64"},
+        {"td": "64", "dqn": "64", "ppo": "64", "cem": "100"},
     ),
     "rollout_steps": Hyperparameter(
         int, "Placements a board between two updates.", {"td": "32", "dqn": "8", "ppo": "32"}
@@ -86,10 +86,16 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "entropy_weight": Hyperparameter(float, "Weight of the entropy in the loss.", {"ppo": "0"}),
     "value_weight": Hyperparameter(float, "Weight of the critic's loss.", {"ppo": "0.5"}),
     "max_gradient_norm": Hyperparameter(float, "Norm gradients are cut to.", {"ppo": "0.5"}),
-    "elite": Hyperparameter(int, "Samples the next iteration is drawn from.", {"cem": "10"}),
+    "elite": Hyperparameter(int, "Samples still in play when an iteration ends.", {"cem": "15"}),
     "games": Hyperparameter(int, "Games a sample plays an iteration.", {"cem": "1"}),
-    "spread": Hyperparameter(float, "Standard deviation at the start.", {"cem": "1"}),
-    "noise": Hyperparameter(float, "Variance added an iteration.", {"cem": "0.01"}),
+    "spread": Hyperparameter(
+        float, "Spread of the samples, going on from a policy.", {"cem": "0.5"}
+    ),
+    "noise": Hyperparameter(float, "Noise added an iteration.", {"cem": "0.15"}),
+    "noise_halving": Hyperparameter(int, "Iterations until it is half.", {"cem": "50"}),
+    "iteration_limit": Hyperparameter(
+        int, "Placements of a sample that end an iteration.", {"cem": "1,000,000"}
+    ),
     "training_height": Hyperparameter(
         int,
         "Rows of the training boards.",

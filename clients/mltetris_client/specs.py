@@ -100,6 +100,8 @@ class CemOptions(TypedDict, total=False):
     games: int | None
     spread: float | None
     noise: float | None
+    noise_halving: int | None
+    iteration_limit: int | None
 
 
 class Hyperparameters(TdOptions, DqnOptions, PpoOptions, CemOptions, total=False):

@@ -28,7 +28,7 @@ HELP = subprocess.run(
 def test_every_hyperparameter_is_offered_with_its_defaults(name: str) -> None:
     flag = f"--{name.replace('_', '-')}"
     (line,) = [line for line in HELP.splitlines() if line.startswith(f"│ {flag} ")]
-    told = dict(part.split(" ") for part in re.search(r"\(([^(]*)\)", line)[1].split(", "))  # type: ignore[index]
+    told = dict(part.split(" ") for part in re.findall(r"\(([^(]*)\)", line)[-1].split(", "))
     defaults = {
         algorithm: getattr(config(), name)
         for algorithm, config in TRAINABLE.items()

@@ -171,12 +171,13 @@ class RunManager:
             if self._closing:
                 raise Unavailable("the server is shutting down: it starts nothing any more")
             specs.check(request)
-            slots: Sequence[str] = ()
+            run_id = await self._new_id(request)
             if request.HasField("training"):
-                await self._models.check_training(request.training)
+                algorithm = await self._models.check_training(request.training)
+                run = specs.make_run(request, run_id, algorithm=algorithm)
             else:
                 slots = await self._models.demo_slots(request.demo)
-            run = specs.make_run(request, await self._new_id(request), slots)
+                run = specs.make_run(request, run_id, slots=slots)
             run.queue_position = len(self._queue) + 1
             run.revision = 1
             await self._disk(self._history.create_run, run, request_id=request.request_id)

@@ -8,7 +8,7 @@ from mltetris_api.v1 import run_pb2, slot_pb2, trainer_pb2
 from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server.errors import WrongState
-from mltetris_server.runs.specs import ModelFacts, check_model
+from mltetris_server.runs.specs import ModelFacts, algorithm_of, check_model
 from mltetris_server.runs.threads import Thread
 from mltetris_server.storage.checkpoints import Checkpoint
 from mltetris_server.storage.run_store import RunStore
@@ -27,8 +27,12 @@ class Models:
         """Returns the name of the active slot; empty: none."""
         return await self.disk(self.slots.active) or ""
 
-    async def check_training(self, spec: run_pb2.TrainingSpec) -> None:
-        """Raises NotFound, DataLoss or InvalidArgument unless `spec` can start from its source."""
+    async def check_training(self, spec: run_pb2.TrainingSpec) -> str:
+        """Returns the algorithm that `spec` comes to.
+
+        Raises:
+            NotFound, DataLoss, InvalidArgument: it cannot start from its source.
+        """
         source = spec.WhichOneof("start_from")
         if source == "slot":
             checkpoint = await self.disk(self.slots.read, spec.slot)
@@ -37,8 +41,9 @@ class Models:
             checkpoint = await self.disk(self.runs.read, spec.checkpoint.run, spec.checkpoint.kind)
             facts = _facts(_describe(spec.checkpoint), checkpoint)
         else:
-            return
+            return algorithm_of(spec, None)
         check_model(spec, f"training.{source}", facts)
+        return algorithm_of(spec, facts)
 
     async def demo_slots(self, spec: run_pb2.DemoSpec) -> list[str]:
         """Returns the slots that play in `spec`: those it names, else the active one.

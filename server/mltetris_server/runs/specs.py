@@ -112,7 +112,7 @@ def check_target(path: str, budget: run_pb2.Budget, evaluation: run_pb2.Evaluati
 
 def check_steering(spec: run_pb2.TrainingSpec, names: Collection[str]) -> None:
     """Raises InvalidArgument where the algorithm of `spec` has none of what is to be steered."""
-    algorithm = spec.WhichOneof("hyperparameters") or _algorithm_word(spec) or "td"
+    algorithm = algorithm_of(spec, None)
     config = TRAINABLE[algorithm]
     for name, there in (
         ("learning_rate", config.has_learning_rate),
@@ -150,18 +150,26 @@ def check_model(
         )
 
 
+def algorithm_of(spec: run_pb2.TrainingSpec, model: ModelFacts | None) -> str:
+    """The algorithm of a training that goes on from `model`, if from any."""
+    asked = _algorithm_word(spec) or spec.WhichOneof("hyperparameters")
+    if asked or model is None:
+        return asked or "td"
+    # A reference player is linear in its features, as the policies of cem are.
+    return model.algorithm if model.algorithm in TRAINABLE else "cem"
+
+
 def _check_going_on(spec: run_pb2.TrainingSpec, model: ModelFacts) -> None:
     """Raises InvalidArgument where no training as `spec` has it can go on from `model`."""
     given, asked = spec.WhichOneof("hyperparameters"), _algorithm_word(spec)
     made_by = model.algorithm if model.algorithm in TRAINABLE else ""
+    algorithm = algorithm_of(spec, model)
     if given and not asked and given != made_by:
         maker = f"was made by {made_by}" if made_by else "is a reference player"
         raise InvalidArgument.field(
             "training.algorithm",
             f"{model.name} {maker}, and the hyperparameters are {given}'s: name the algorithm",
         )
-    # A reference player is linear in its features, as the policies of cem are.
-    algorithm = asked or made_by or "cem"
     before = dict(model.hyperparameters) if algorithm == made_by else {}
     for name in TRAINABLE[algorithm].fixed:
         message = getattr(spec, algorithm)
@@ -190,11 +198,16 @@ def check_speed(request: trainer_pb2.SetSpeedRequest) -> None:
 
 
 def make_run(
-    request: trainer_pb2.StartRunRequest, run_id: str, slots: Sequence[str]
+    request: trainer_pb2.StartRunRequest,
+    run_id: str,
+    *,
+    algorithm: str = "",
+    slots: Sequence[str] = (),
 ) -> run_pb2.Run:
     """Returns the QUEUED run that `request` asks for, with the server's defaults filled in.
 
     Args:
+        algorithm: of a training: the one it uses.
         slots: of a demo: the slots that play.
     """
     run = run_pb2.Run(id=run_id, state=run_pb2.RUN_STATE_QUEUED)
@@ -204,6 +217,7 @@ def make_run(
         run.kind = run_pb2.RUN_KIND_TRAINING
         training = run.training
         training.CopyFrom(request.training)
+        training.algorithm = run_pb2.Algorithm.Value(f"ALGORITHM_{algorithm.upper()}")
         training.mode = training.mode or run_pb2.RUN_MODE_VISUAL
         training.view = training.view or run_pb2.RUN_VIEW_SHOWCASE
         if not training.HasField("placements_per_second"):
@@ -236,8 +250,7 @@ def display_name(run: run_pb2.Run) -> str:
     game = spec.game
     features = _word(run_pb2.FeatureSet.Name(spec.features or run_pb2.FEATURE_SET_BCTS))
     size = f"{game.width or DEFAULT_WIDTH}x{game.height or DEFAULT_HEIGHT}"
-    algorithm = spec.WhichOneof("hyperparameters") or _algorithm_word(spec) or "td"
-    name = f"{algorithm} on {features} features, {size}"
+    name = f"{_algorithm_word(spec)} on {features} features, {size}"
     if spec.HasField("slot"):
         name += f", from {spec.slot}"
     elif spec.HasField("checkpoint"):
