@@ -124,14 +124,16 @@ def test_reference_players_play(serve: Serve, start_worker: StartWorker) -> None
         assert {e.player for e in played} == {"random"}
         assert max(e.lines for e in played) <= 3
         assert max(e.placements for e in played) < 80
-        games.append([(e.lines, e.placements, e.score) for e in played[:20]])
+        games.append({e.number: (e.lines, e.placements, e.score) for e in played})
         random, bcts = frames(server)[-1]
         assert (random.player, bcts.player) == ("random", "bcts")
         assert bcts.lines > 100
         assert len({value.value for value in random.values}) <= 1, "all are worth the same"
         assert len({value.value for value in bcts.values}) > 1
-    assert games[0] == games[1]
-    assert len(set(games[0])) > 5
+    # A demo at full speed reports the newest of its games only: those that both have told of.
+    both = sorted(games[0].keys() & games[1].keys())
+    assert [games[0][k] for k in both] == [games[1][k] for k in both]
+    assert len({games[0][k] for k in both}) > 5
 
 
 def test_it_pauses_and_goes_on(serve: Serve, start_worker: StartWorker) -> None:
