@@ -115,7 +115,7 @@ def test_reference_players_play(serve: Serve, start_worker: StartWorker) -> None
         server.welcome.watch.CopyFrom(Watch(max_fps=20, include_values=True))
         keep_reference(server, "random", "bcts")
         process = start_worker(server)
-        server.wait_for(lambda server=server: len(episodes(server)) >= 20)
+        server.wait_for(lambda server=server: len(episodes(server)) >= 200)
         assert server.events("state")[0].state.demo.game.width == 10
         server.wait_for(lambda server=server: bool(frames(server)))
         assert finish(server) == RunReason.RUN_REASON_STOPPED_BY_CALLER
@@ -133,7 +133,7 @@ def test_reference_players_play(serve: Serve, start_worker: StartWorker) -> None
     # A demo at full speed reports the newest of its games only: those that both have told of.
     both = sorted(games[0].keys() & games[1].keys())
     assert [games[0][k] for k in both] == [games[1][k] for k in both]
-    assert len({games[0][k] for k in both}) > 5
+    assert len({games[0][k] for k in both}) > 3
 
 
 def test_it_pauses_and_goes_on(serve: Serve, start_worker: StartWorker) -> None:
