@@ -12,7 +12,9 @@ from learning.helpers import SMALL, small_td
 from mltetris_server.game.config import FeatureSet, GameConfig
 from mltetris_server.game.registration import PLACEMENT_ENV
 from mltetris_server.hyperparameters import HyperparameterError, TdConfig
+from mltetris_server.learning.dqn import CandidateDQN
 from mltetris_server.learning.evaluation import GreedyEvaluation
+from mltetris_server.learning.ppo import CandidatePPO
 from mltetris_server.learning.td import TD
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import (
@@ -230,6 +232,33 @@ def test_sb3s_own_callbacks_and_loggers_work(tmp_path):
     other.learn(100_000, stop)
     assert 20 <= other.metrics.episodes < 40
     assert len(other.ep_info_buffer) == other.metrics.episodes
+
+
+class Endings(BaseCallback):
+    """Counts games as SB3's own callbacks do."""
+
+    seen = 0
+
+    def _on_step(self) -> bool:
+        self.seen += int(np.sum(self.locals["dones"]))
+        return True
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        # Updates so long that they are cut into several turns.
+        lambda: TD(
+            config=TdConfig(boards=8, rollout_steps=64, epochs=40, hidden_units=512), seed=1
+        ),
+        lambda: CandidateDQN(seed=1),
+        lambda: CandidatePPO(seed=1),
+    ],
+)
+def test_no_game_is_counted_twice(agent):
+    learner, endings = agent(), Endings()
+    learner.learn(4096, endings)
+    assert 0 < endings.seen == learner.metrics.episodes
 
 
 def test_schedules_go_by_placements_and_can_be_overridden():

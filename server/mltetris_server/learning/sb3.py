@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
@@ -48,6 +49,12 @@ def begin_learning(
             else Logger(folder=None, output_formats=[])
         )
     return total_timesteps, model._init_callback(callback, progress_bar)
+
+
+def nothing_played(callback: BaseCallback) -> None:
+    """Tell a callback that no placement is made at its next turns: those of an update. Else who
+    counts what ended at every turn would count the last stretch's games again."""
+    callback.update_locals({"dones": np.zeros(0, np.bool_), "infos": []})
 
 
 def count_episodes(

@@ -29,7 +29,7 @@ from mltetris_server.learning.kernels import Network
 from mltetris_server.learning.metrics import FinishedEpisode
 from mltetris_server.learning.player import Player
 from mltetris_server.learning.policy import network_views
-from mltetris_server.learning.sb3 import count_episodes
+from mltetris_server.learning.sb3 import count_episodes, nothing_played
 from mltetris_server.learning.seeds import mixed
 
 SelfDQN = TypeVar("SelfDQN", bound="CandidateDQN")
@@ -133,8 +133,7 @@ class CandidateDQN(AfterstateDQN[DqnConfig]):
                     return False
             callback.on_rollout_end()
         if self.num_timesteps >= self.config.learning_starts:
-            # No placement is counted twice by who counts them at every turn.
-            callback.update_locals({"dones": np.zeros(0, np.bool_), "infos": []})
+            nothing_played(callback)
             while True:
                 self._step()
                 if rounds.stepped:

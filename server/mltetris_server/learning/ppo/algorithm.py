@@ -36,7 +36,7 @@ from mltetris_server.learning.policy import set_network
 from mltetris_server.learning.ppo.buffer import CandidateBuffer, Minibatch
 from mltetris_server.learning.ppo.policy import CandidatePolicy
 from mltetris_server.learning.ppo.rounds import Rounds
-from mltetris_server.learning.sb3 import begin_learning, count_episodes
+from mltetris_server.learning.sb3 import begin_learning, count_episodes, nothing_played
 from mltetris_server.learning.schedules import Overrides, learning_rate_schedule
 from mltetris_server.learning.seeds import mixed
 
@@ -309,6 +309,7 @@ class CandidatePPO(MaskablePPO):
     def _update(self, callback: BaseCallback) -> bool:
         """MaskablePPO's `train()`, or what is left of it; False where the callback ended it."""
         buffer = self.rollout_buffer
+        nothing_played(callback)
         first = True
 
         def before() -> None:

@@ -27,7 +27,7 @@ from mltetris_server.learning.afterstate_dqn import AfterstateDQN
 from mltetris_server.learning.kernels import LAST
 from mltetris_server.learning.metrics import FinishedEpisode
 from mltetris_server.learning.player import Player
-from mltetris_server.learning.sb3 import count_episodes
+from mltetris_server.learning.sb3 import count_episodes, nothing_played
 from mltetris_server.learning.seeds import mixed
 from mltetris_server.learning.td.rounds import Rounds, gradient_steps
 
@@ -125,6 +125,7 @@ class TD(AfterstateDQN[TdConfig]):
             self._roll(callback, pool)
             if not callback.on_step():
                 return False
+        nothing_played(callback)
         if rounds.minibatch == 0:
             callback.on_rollout_end()
             board = rounds.take_targets(0, pool)
