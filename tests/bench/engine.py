@@ -7,26 +7,34 @@ afterstate, the wrapper (GroupedActionsObservations with FeatureVectorObservatio
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import numpy as np
-from mltetris_server.game.config import GameConfig
+from mltetris_server.game.config import FeatureSet, GameConfig
 from mltetris_server.game.players import PLAYERS, play_games
 
 from bench.report import Row, as_table
 
 ATTEMPTS = 3
+ON_ONE = "one core, 10x20"
 
 
-def engine_speed(player: str, placements: int) -> float:
-    """Placements per second of CPU time of a reference player on 10x20, best of three."""
+def engine_speed(player: str, placements: int, features: FeatureSet | None = None) -> float:
+    """Placements per second of CPU time of a reference player on 10x20, best of three.
+
+    `features`: of every afterstate, in place of those that the player plays by.
+    """
     config = GameConfig()
-    play_games(PLAYERS[player], config, 1, 1, 10)  # compiled by now
+    who = PLAYERS[player]
+    if features is not None:
+        who = dataclasses.replace(who, feature_set=features)
+    play_games(who, config, 1, 1, 10)  # compiled by now
     games = 1 if player != "random" else placements // 25
     best = 0.0
     for attempt in range(ATTEMPTS):
         start = time.process_time()
-        played = play_games(PLAYERS[player], config, games, attempt, placements)
+        played = play_games(who, config, games, attempt, placements)
         best = max(best, float(played.placements.sum()) / (time.process_time() - start))
     return best
 
@@ -56,11 +64,17 @@ def measure(*, quick: bool = False) -> list[Row]:
     """The figures, as rows of a report."""
     scale = 1 if quick else 4
     bcts = engine_speed("bcts", 250_000 * scale)
+    dt10 = engine_speed("dt10", 250_000 * scale)
     random = engine_speed("random", 250_000 * scale)
+    simple = engine_speed("random", 250_000 * scale, FeatureSet.SIMPLE)
+    board = engine_speed("random", 250_000 * scale, FeatureSet.BOARD)
     upstream = upstream_speed(100 * scale)
     return [
-        Row("engine, BCTS greedy play", bcts, "placements/s", ">= 400,000", "one core, 10x20"),
-        Row("engine, random play", random, "placements/s", ">= 400,000", "one core, 10x20"),
+        Row("engine, BCTS greedy play", bcts, "placements/s", ">= 400,000, aim 800,000", ON_ONE),
+        Row("engine, DT-10 greedy play", dt10, "placements/s", "", ON_ONE),
+        Row("engine, random play, bcts features", random, "placements/s", ">= 400,000", ON_ONE),
+        Row("  simple features", simple, "placements/s", ">= 1.4 million, aim 3 million", ON_ONE),
+        Row("  raw boards", board, "placements/s", "", ON_ONE),
         Row("tetris-gymnasium's wrapper", upstream, "placements/s", "", "random play, 10x20"),
         Row("engine / wrapper, random play", random / upstream, "times"),
     ]

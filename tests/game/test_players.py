@@ -16,6 +16,16 @@ def test_bcts_makes_what_the_literature_says() -> None:
     assert 3_300 < lines.mean() < 5_100
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "published"), [("bcts", 4_200), ("dt10", 5_000)])
+def test_the_published_results_are_within_three_standard_errors(name: str, published: int) -> None:
+    """Gabillon et al. (2013), 10x10, uniform pieces; 500 games, as many as a claim is made on."""
+    lines = play_games(PLAYERS[name], PUBLISHED_10X10, 500, seed=4_000).lines
+    error = lines.std(ddof=1) / np.sqrt(lines.size)
+    print(f"{name}: {lines.mean():,.0f} +- {error:,.0f} lines, published {published:,}")
+    assert abs(lines.mean() - published) < 3 * error
+
+
 def test_the_rule_alone_makes_a_great_difference() -> None:
     config = GameConfig(10, 10, Rule.GYMNASIUM, Randomizer.UNIFORM)
     lines = play_games(PLAYERS["bcts"], config, 200, seed=1).lines

@@ -1,7 +1,8 @@
 """Every placement's afterstate, described by features: the kernel that learning lives on.
 
-Only what a placement changes is counted anew: the piece's columns and their
-neighbours, on top of sums over the columns left and right of them.
+In stages: what is known about the board as it stands (`standing`); for each rotation of the
+piece, what its placements change, all of them side by side (`drops`); their rows of features
+(`rows`); and then, one by one, the few placements that do more than add to the board (`whole`).
 """
 
 from __future__ import annotations
@@ -9,26 +10,38 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mltetris_server.game.compiling import (
-    kernel,
-    leading_zeros,
-    peek,
-    poke,
-    popcount,
-    trailing_zeros,
-)
+from mltetris_server.game.compiling import inlined, kernel, peek, poke
 from mltetris_server.game.config import PACKED_ROWS
-from mltetris_server.game.games import FATAL, Games, landing_row
-from mltetris_server.game.pieces import (
-    BITS,
-    BOTTOM,
-    HEIGHT,
-    LEFT,
-    START,
-    TWIN,
-    TWIN_SHIFT,
-    WIDTH,
+from mltetris_server.game.drops import count_bcts, count_diversity, count_simple, drop, pack_lanes
+from mltetris_server.game.games import FATAL, Games, fall
+from mltetris_server.game.pieces import HEIGHT, LEFT, START, TWIN, TWIN_SHIFT, WIDTH
+from mltetris_server.game.rows import (
+    BOARD,
+    DT,
+    SIMPLE,
+    clear_row,
+    copy_row,
+    length_of_row,
+    write_lanes,
+    write_own,
+    write_whole,
 )
+from mltetris_server.game.scratch import (
+    CELLS,
+    FULL,
+    LANDINGS,
+    STRIDE,
+    new_numbers,
+    new_scratch,
+)
+from mltetris_server.game.standing import (
+    ROW,
+    collect_kinds,
+    count_board,
+    measure_steps,
+    read_board,
+)
+from mltetris_server.game.whole import settle_apart
 
 # Bits of a placement's flags.
 LEGAL = 1  # inside the board's sides
@@ -36,192 +49,11 @@ CANDIDATE = 2  # legal, and no lower action leaves the same board
 ENDS_GAME = 4  # the placement itself ends the game
 LINES_SHIFT = 3  # flags >> LINES_SHIFT: lines it clears, 0..4
 
-# Rows of `Games.work`, each W + 4 long: column c stands at c + 2, between a wall
-# (all ones) and a spare on either side.
-_CELLS = 0  # the columns
-_TOPS = 1  # their heights
-_LEFT_COUNTS = 2  # at c: packed counts that a change in columns >= c leaves alone
-_RIGHT_COUNTS = 3  # at c: packed counts that a change in columns <= c leaves alone
-_LEFT_ALL, _RIGHT_ALL = 4, 5  # rows filled in all columns < c, > c
-_LEFT_HOLES, _RIGHT_HOLES = 6, 7  # rows with a hole in a column < c, > c
-_CLEARED = 8  # the columns once full rows are taken out
-_LANDING = 9  # and the three after it: where each rotation lands, by action column
-
-# A twin's rotation comes before the rotation that has it.
-_ROTATIONS = (0, 3, 2, 1)
-
-# One int64 holds four counts of 12 bits (holes, hole depth, column transitions, row
-# transitions; each below 1,500 on the largest board) and above them the wells.
-_DEPTH, _COLUMN, _ROW, _WELL = 12, 24, 36, 48
-_COUNT_MASK = (1 << 12) - 1
-_PACKED_MASK = (1 << PACKED_ROWS) - 1
+# A twin's rotation comes before those that have it, with none but these in between.
+_ROTATIONS = (0, 2, 3, 1)
 
 
-@kernel
-def _column_counts(bits: int) -> int:
-    """Holes, hole depth and column transitions of one column, packed."""
-    filled = popcount(bits)
-    holes = 64 - leading_zeros(bits) - filled
-    # Filled cells above the lowest empty one stand, run by run, on a hole.
-    depth = filled - trailing_zeros(~bits)
-    # The floor counts as filled and what is above the board as empty.
-    transitions = popcount(bits ^ ((bits << 1) | 1))
-    return holes | (depth << _DEPTH) | (transitions << _COLUMN)
-
-
-@kernel
-def _column_wells(left: int, bits: int, right: int) -> int:
-    """Dellacherie's cumulative wells of a column between two neighbours, packed.
-
-    Of a wall there are none: it has no empty cell on the board.
-    """
-    total = 0
-    well = left & right & ~bits
-    while well:
-        total += popcount(well)
-        well = (well >> 1) & ~bits
-    return total << _WELL
-
-
-@kernel
-def _border(left: int, bits: int) -> int:
-    """Row transitions between two neighbours, packed."""
-    return popcount(left ^ bits) << _ROW
-
-
-@kernel
-def _column_holes(bits: int) -> int:
-    """The empty cells of a column with a filled one above, as bits."""
-    return ~bits & ((1 << (64 - leading_zeros(bits))) - 1)
-
-
-@kernel
-def _prepare(work: NDArray[np.int64], columns: NDArray[np.int64], width: int, wall: int) -> None:
-    """Fill `work` int64[13 * (W + 4)] with what is known about the board as it stands."""
-    stride = width + 4
-    poke(work, 1, wall)
-    poke(work, width + 2, wall)
-    for c in range(width):
-        bits = columns[c]
-        poke(work, c + 2, bits)
-        poke(work, _TOPS * stride + c + 2, 64 - leading_zeros(bits))
-    counts = 0
-    everywhere = wall
-    holes = 0
-    before, left = 0, wall
-    for c in range(2, width + 2):
-        poke(work, _LEFT_COUNTS * stride + c, counts)
-        poke(work, _LEFT_ALL * stride + c, everywhere)
-        poke(work, _LEFT_HOLES * stride + c, holes)
-        bits = peek(work, c)
-        counts += _column_counts(bits) + _border(left, bits) + _column_wells(before, left, bits)
-        everywhere &= bits
-        holes |= _column_holes(bits)
-        before, left = left, bits
-    counts = 0
-    everywhere = wall
-    holes = 0
-    before, left = 0, wall
-    for c in range(width + 1, 1, -1):
-        poke(work, _RIGHT_COUNTS * stride + c, counts)
-        poke(work, _RIGHT_ALL * stride + c, everywhere)
-        poke(work, _RIGHT_HOLES * stride + c, holes)
-        bits = peek(work, c)
-        counts += _column_counts(bits) + _border(left, bits) + _column_wells(before, left, bits)
-        everywhere &= bits
-        holes |= _column_holes(bits)
-        before, left = left, bits
-
-
-@kernel
-def _clear(work: NDArray[np.int64], width: int, full: int) -> None:
-    """Take the rows `full` out of _CLEARED."""
-    start = _CLEARED * (width + 4)
-    for c in range(start + 2, start + width + 2):
-        bits = peek(work, c)
-        rows = full
-        while rows:
-            below = (rows & -rows) - 1
-            bits = (bits & below) | ((bits >> 1) & ~below)
-            rows = (rows & (rows - 1)) >> 1
-        poke(work, c, bits)
-
-
-@kernel
-def _count_cleared(work: NDArray[np.int64], width: int) -> tuple[int, int]:
-    """All packed counts and the rows with holes of _CLEARED."""
-    start = _CLEARED * (width + 4)
-    total = 0
-    holes = 0
-    wall = peek(work, 1)
-    before, left = 0, wall
-    for c in range(start + 2, start + width + 2):
-        bits = peek(work, c)
-        total += _column_counts(bits) + _border(left, bits) + _column_wells(before, left, bits)
-        holes |= _column_holes(bits)
-        before, left = left, bits
-    total += _border(left, wall) + _column_wells(before, left, wall)
-    return total, holes
-
-
-@kernel
-def _write_simple(
-    work: NDArray[np.int64],
-    cells: int,
-    width: int,
-    total: int,
-    scales: NDArray[np.float32],
-    features: NDArray[np.float32],
-    out: int,
-) -> None:
-    """The SIMPLE features of the columns from work[cells] on, into features.flat[out]..."""
-    greatest = 0
-    bumpiness = 0
-    before = 64 - leading_zeros(peek(work, cells))
-    for c in range(width):
-        top = 64 - leading_zeros(peek(work, cells + c))
-        poke(features, out + c, peek(scales, c) * np.float32(top))
-        greatest = max(greatest, top)
-        bumpiness += abs(top - before)
-        before = top
-    out += width
-    poke(features, out, peek(scales, width) * np.float32(greatest))
-    poke(features, out + 1, peek(scales, width + 1) * np.float32(total & _COUNT_MASK))
-    poke(features, out + 2, peek(scales, width + 2) * np.float32(bumpiness))
-
-
-@kernel
-def _write_packed(
-    work: NDArray[np.int64],
-    cells: int,
-    width: int,
-    scales: NDArray[np.float32],
-    features: NDArray[np.float32],
-    out: int,
-) -> None:
-    """The BOARD features of the columns from work[cells] on, into features.flat[out]..."""
-    for c in range(width):
-        bits = peek(work, cells + c)
-        lower = np.float32(bits & _PACKED_MASK)
-        poke(features, out + c, peek(scales, c) * lower)
-        upper = np.float32(bits >> PACKED_ROWS)
-        poke(features, out + width + c, peek(scales, width + c) * upper)
-
-
-@kernel
-def _diversity(work: NDArray[np.int64], cells: int, width: int) -> int:
-    """How many of -2..2 are among the differences of neighbouring heights."""
-    seen = 0
-    before = 64 - leading_zeros(peek(work, cells))
-    for c in range(1, width):
-        top = 64 - leading_zeros(peek(work, cells + c))
-        if -2 <= top - before <= 2:
-            seen |= 1 << (top - before + 2)
-        before = top
-    return popcount(seen)
-
-
-@kernel
+@inlined
 def afterstates(
     games: Games,
     i: int,
@@ -289,139 +121,151 @@ def afterstates(
     rows 0..19 of column c as a whole number, bit k the k-th row from the floor; number
     W + c is its rows 20..39. `packing.unpack_cells` makes cells of them.
     """
-    width: int = games.settings[0]
-    height: int = games.settings[1]
-    published = games.settings[2] == 1
-    piece = games.pieces[i, 0]
-    n_features = 8
-    if feature_set == 0:
-        n_features = width + 3
-    elif feature_set == 2:
-        n_features = 9
-    elif feature_set == 3:
-        n_features = 2 * width
+    return _describe(
+        games.columns,
+        i,
+        games.pieces[i, 0],
+        games.settings[0],
+        games.settings[1],
+        games.settings[2] == 1,
+        feature_set,
+        scales,
+        features,
+        flags,
+    )
+
+
+@kernel
+def _describe(
+    columns: NDArray[np.int64],
+    i: int,
+    piece: int,
+    width: int,
+    height: int,
+    published: bool,
+    feature_set: int,
+    scales: NDArray[np.float32],
+    features: NDArray[np.float32],
+    flags: NDArray[np.uint8],
+) -> int:
+    """What `afterstates` does, with what it needs of the games."""
+    length = length_of_row(feature_set, width)
     if (
-        scales.shape[0] != n_features
-        or features.shape != (4 * width, n_features)
+        scales.shape[0] != length
+        or features.shape != (4 * width, length)
         or flags.shape[0] != 4 * width
     ):
         raise ValueError("scales, features or flags do not fit the board and the feature set")
-    stride = width + 4
-    work = games.work[i]
-    wall = (1 << height) - 1
-    _prepare(work, games.columns[i], width, wall)
-    for action in range(4 * width):
-        flags[action] = 0
+    work = new_scratch()
+    numbers = new_numbers()
+    greatest = read_board(work, columns, i, width, (1 << height) - 1)
+    # SIMPLE: bumpiness and holes. BCTS and DT: packed counts, and rows with holes as bits.
+    total = 0
+    spoilt = 0
+    if feature_set == SIMPLE:
+        total, spoilt = measure_steps(work, width)
+        write_own(work, numbers, width, feature_set, scales)
+    elif feature_set == BOARD:
+        write_own(work, numbers, width, feature_set, scales)
+    else:
+        total, spoilt = count_board(work, width)
+        # Every row that is not full changes at least twice between the walls.
+        total -= (2 * height) << ROW
+        if feature_set == DT:
+            collect_kinds(work, width)
+    has_upper = height > PACKED_ROWS
+    step = 4 * length
     candidates = 0
+    # The rotation whose lanes are in the scratch, if others may be its twins.
+    source = -1
+    source_limit = 0
+    reach = 0
+    completes = False
     for rotation in _ROTATIONS:
         shape = 4 * piece + rotation
-        span: int = peek(WIDTH, shape)
-        tall: int = peek(HEIGHT, shape)
-        left: int = peek(LEFT, shape)
-        start = height + peek(START, shape)
+        span = peek(WIDTH, shape)
+        tall = peek(HEIGHT, shape)
+        left = peek(LEFT, shape)
         twin = peek(TWIN, shape)
-        twin_shift = peek(TWIN_SHIFT, shape)
-        landings = (_LANDING + rotation) * stride
-        twin_landings = (_LANDING + twin) * stride
-        for column in range(-left, min(width, width - span - left + 1)):
-            action = 4 * column + rotation
-            out = action * n_features
-            first = column + left + 2
-            last = first + span - 1
-            row = 0
-            for k in range(span):
-                top = peek(work, _TOPS * stride + first + k)
-                row = max(row, top - peek(BOTTOM, 4 * shape + k))
-            if published:
-                if row + tall > height:
-                    row = FATAL
-            elif row > start:
-                row = landing_row(games, i, piece, action)
-            poke(work, landings + column, row)
-            if twin >= 0 and column + twin_shift < width:
-                same = 4 * (column + twin_shift) + twin
-                if peek(work, twin_landings + column + twin_shift) == row:
-                    for k in range(n_features):
-                        poke(features, out + k, peek(features, same * n_features + k))
-                    flags[action] = flags[same] & ~np.uint8(CANDIDATE)
-                    continue
-            candidates += 1
-            if row == FATAL:
-                for k in range(n_features):
-                    poke(features, out + k, np.float32(0))
-                flags[action] = LEGAL | CANDIDATE | ENDS_GAME
-                continue
-
-            full = peek(work, _LEFT_ALL * stride + first) & peek(work, _RIGHT_ALL * stride + last)
-            if full:
-                for k in range(span):
-                    bits = peek(work, first + k) | (peek(BITS, 4 * shape + k) << row)
-                    full &= bits
-            lines = 0
-            eroded = 0
-            cells = 2
-            if full or feature_set != 1:
-                # The rare case, or one that needs every column anyhow.
-                cells = _CLEARED * stride + 2
-                for c in range(width):
-                    poke(work, cells + c, peek(work, 2 + c))
-                cells_first = _CLEARED * stride + first
-                for k in range(span):
-                    own = peek(BITS, 4 * shape + k) << row
-                    poke(work, cells_first + k, peek(work, cells_first + k) | own)
-                    eroded += popcount(own & full)
-            if full:
-                lines = popcount(full)
-                _clear(work, width, full)
-            if feature_set == 3:
-                flags[action] = LEGAL | CANDIDATE | (lines << LINES_SHIFT)
-                _write_packed(work, cells, width, scales, features, out)
-                continue
-            if full:
-                total, holes = _count_cleared(work, width)
-            else:
-                total = peek(work, _LEFT_COUNTS * stride + first) + peek(
-                    work, _RIGHT_COUNTS * stride + last
+        landings = LANDINGS + rotation * STRIDE
+        # Lane 0's action, and how many lanes there are.
+        first = rotation - 4 * left
+        placements = min(width, width - span - left + 1) + left
+        for lane in range(left, 0):
+            poke(flags, first + 4 * lane, np.uint8(0))
+            clear_row(features, (first + 4 * lane) * length, length)
+        for lane in range(placements, width + left):
+            poke(flags, first + 4 * lane, np.uint8(0))
+            clear_row(features, (first + 4 * lane) * length, length)
+        # The highest row that a piece can rest in without a closer look.
+        limit = height - tall if published else height + peek(START, shape)
+        out = first * length
+        to_twin = 4 * peek(TWIN_SHIFT, shape) + twin - rotation
+        if twin >= 0 and twin == source and reach <= min(limit, source_limit):
+            # The same cells in the same lanes.
+            write_lanes(
+                numbers, features, out, step, placements, width, span, feature_set, has_upper
+            )
+            for lane in range(placements):
+                poke(flags, first + 4 * lane, np.uint8(LEGAL))
+            if completes:
+                for lane in range(placements):
+                    if peek(work, FULL + lane):
+                        _repeat(features, flags, first + 4 * lane, to_twin, length)
+            continue
+        reach, completes = drop(work, shape, span, placements, landings)
+        source = rotation if twin < 0 else -1
+        source_limit = limit
+        if feature_set == SIMPLE:
+            count_simple(work, shape, span, placements, width, total, spoilt, greatest, numbers)
+        elif feature_set == BOARD:
+            pack_lanes(work, span, placements, width, has_upper, numbers)
+        else:
+            count_bcts(
+                work, shape, span, placements, landings, total, spoilt, tall, scales, numbers
+            )
+            if feature_set == DT:
+                count_diversity(work, span, placements, peek(scales, 8), numbers)
+        write_lanes(numbers, features, out, step, placements, width, span, feature_set, has_upper)
+        candidates += placements
+        for lane in range(placements):
+            poke(flags, first + 4 * lane, np.uint8(LEGAL | CANDIDATE))
+        if twin < 0 and not completes and reach <= limit:
+            continue
+        for lane in range(placements):
+            action = first + 4 * lane
+            dropped = peek(work, landings + lane)
+            row = dropped
+            if dropped > limit:
+                row = FATAL if published else fall(work, CELLS + lane, shape, limit)
+                poke(work, landings + lane, row)
+            if twin >= 0 and peek(work, LANDINGS + twin * STRIDE + lane) == row:
+                _repeat(features, flags, action, to_twin, length)
+                candidates -= 1
+            elif row == FATAL:
+                poke(flags, action, np.uint8(LEGAL | CANDIDATE | ENDS_GAME))
+                clear_row(features, action * length, length)
+            elif row != dropped or peek(work, FULL + lane):
+                lines, own = settle_apart(work, width, shape, span, lane, row)
+                poke(flags, action, np.uint8(LEGAL | CANDIDATE | (lines << LINES_SHIFT)))
+                write_whole(
+                    work,
+                    width,
+                    height,
+                    2 * row + tall - 1,
+                    lines * own,
+                    feature_set,
+                    scales,
+                    features,
+                    action * length,
                 )
-                holes = peek(work, _LEFT_HOLES * stride + first) | peek(
-                    work, _RIGHT_HOLES * stride + last
-                )
-                two_left = peek(work, first - 2)
-                one_left = peek(work, first - 1)
-                for k in range(span):
-                    bits = peek(work, first + k) | (peek(BITS, 4 * shape + k) << row)
-                    total += (
-                        _column_counts(bits)
-                        + _border(one_left, bits)
-                        + _column_wells(two_left, one_left, bits)
-                    )
-                    holes |= _column_holes(bits)
-                    two_left, one_left = one_left, bits
-                bits = peek(work, last + 1)
-                total += (
-                    _border(one_left, bits)
-                    + _column_wells(two_left, one_left, bits)
-                    + _column_wells(one_left, bits, peek(work, last + 2))
-                )
-            flags[action] = LEGAL | CANDIDATE | (lines << LINES_SHIFT)
-            if feature_set == 0:
-                _write_simple(work, cells, width, total, scales, features, out)
-                continue
-            landing = np.float32(row) + np.float32(tall - 1) * np.float32(0.5)
-            rows = ((total >> _ROW) & _COUNT_MASK) - 2 * height
-            poke(features, out, peek(scales, 0) * landing)
-            poke(features, out + 1, peek(scales, 1) * np.float32(lines * eroded))
-            poke(features, out + 2, peek(scales, 2) * np.float32(rows))
-            poke(features, out + 3, peek(scales, 3) * np.float32((total >> _COLUMN) & _COUNT_MASK))
-            poke(features, out + 4, peek(scales, 4) * np.float32(total & _COUNT_MASK))
-            poke(features, out + 5, peek(scales, 5) * np.float32(total >> _WELL))
-            poke(features, out + 6, peek(scales, 6) * np.float32((total >> _DEPTH) & _COUNT_MASK))
-            poke(features, out + 7, peek(scales, 7) * np.float32(popcount(holes)))
-            if feature_set == 2:
-                diversity = np.float32(_diversity(work, cells, width))
-                poke(features, out + 8, peek(scales, 8) * diversity)
-    for action in range(4 * width):
-        if flags[action] == 0:
-            for k in range(n_features):
-                poke(features, action * n_features + k, np.float32(0))
     return candidates
+
+
+@inlined
+def _repeat(
+    features: NDArray[np.float32], flags: NDArray[np.uint8], action: int, to_twin: int, length: int
+) -> None:
+    """Make an action's row that of its twin, `to_twin` actions further on, and no candidate."""
+    copy_row(features, action * length, (action + to_twin) * length, length)
+    poke(flags, action, peek(flags, action + to_twin) & ~np.uint8(CANDIDATE))

@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,6 +20,7 @@ import numba
 import platformdirs
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
+from numba.core import cgutils
 from numba.core import config as numba_config
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
@@ -28,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
 
 # A module whose text has one of these takes part in the cache's name.
-_MARKS = (b"@kernel", b"# compiled into kernels")
+_MARKS = (b"@kernel", b"@inlined", b"@allocating", b"# compiled into kernels")
 
 
 @cache
@@ -63,13 +65,34 @@ def kernel(function: F) -> F:
 
     It is compiled on its first call with arguments of given types, or loaded from
     the cache. Division is numpy's: no exception on division by zero.
+
+    A kernel cannot make arrays (`stack_array` can), nor return one: numba's counting of who
+    uses an array is left out, for it takes longer than many a kernel.
     """
+    return _compiled(function)
+
+
+def allocating(function: F) -> F:
+    """A `kernel` that may make arrays, by `np.sort` for example or by reshaping one."""
+    return _compiled(function, _nrt=True)
+
+
+def inlined(function: F) -> F:
+    """A `kernel` that becomes part of every kernel that calls it.
+
+    For short ones: a call that passes `Games` puts a hundred words on the stack.
+    """
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: F, **options: bool) -> F:
     folder = cache_directory()
     before = numba_config.CACHE_DIR  # type: ignore[attr-defined]
     numba_config.CACHE_DIR = str(folder or "")  # type: ignore[attr-defined]
+    njit: Any = numba.njit
     try:
-        cached = folder is not None
-        compiled = numba.njit(nogil=True, cache=cached, error_model="numpy")(function)
+        options = {"_nrt": False, "nogil": True, "cache": folder is not None} | options
+        compiled = njit(error_model="numpy", **options)(function)
     finally:
         # Other users of numba in this process keep their own place.
         numba_config.CACHE_DIR = before  # type: ignore[attr-defined]
@@ -105,39 +128,87 @@ def _trailing_zeros(context: Any, bits: Any) -> Any:
 
 def _peek(context: Any, array: Any, index: Any) -> Any:
     """`array.flat[index]` of a C-contiguous array, without a look at sign or bounds."""
-    _require_contiguous(array)
+    require_contiguous(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_element(context, builder, array, arguments))
+        return builder.load(element_address(context, builder, array, arguments))
 
     return array.dtype(array, types.int64), generate
 
 
 def _poke(context: Any, array: Any, index: Any, value: Any) -> Any:
     """`array.flat[index] = value` of a C-contiguous array, without a look at sign or bounds."""
-    _require_contiguous(array)
+    require_contiguous(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], _element(context, builder, array, arguments))
+        builder.store(arguments[2], element_address(context, builder, array, arguments))
         return context.get_dummy_value()
 
     return types.void(array, types.int64, array.dtype), generate
 
 
-def _require_contiguous(array: Any) -> None:
+def require_contiguous(array: Any) -> None:
+    """Raise numba's TypingError unless `array` is a type of C-contiguous arrays."""
     if not isinstance(array, types.Array) or array.layout != "C":
         raise TypingError(f"a C-contiguous array is needed, not {array}")
 
 
-def _element(context: Any, builder: Any, array: Any, arguments: Any) -> Any:
-    """The address of an array's element; checked where numba's bounds check is asked for."""
+def element_address(context: Any, builder: Any, array: Any, arguments: Any, count: int = 1) -> Any:
+    """The address of `count` elements of an array; checked if numba's bounds check is on.
+
+    `arguments` are the array's and the first element's index' values.
+    """
     view = context.make_array(array)(context, builder, arguments[0])
     if numba_config.BOUNDSCHECK:  # type: ignore[attr-defined]
-        # Unsigned, so that a negative index is too large as well.
-        outside = builder.icmp_unsigned(">=", arguments[1], view.nitems)
-        with builder.if_then(outside, likely=False):
-            context.call_conv.return_user_exc(builder, IndexError, ("index is out of bounds",))
+        for index in (arguments[1], builder.add(arguments[1], arguments[1].type(count - 1))):
+            # Unsigned, so that a negative index is too large as well.
+            outside = builder.icmp_unsigned(">=", index, view.nitems)
+            with builder.if_then(outside, likely=False):
+                context.call_conv.return_user_exc(builder, IndexError, ("index is out of bounds",))
     return builder.gep(view.data, [arguments[1]])
+
+
+def stack_array(item: Any, *shape: int) -> Callable[[], Any]:
+    """A function for kernels: a fresh array on the calling kernel's stack, its values anything.
+
+    It costs nothing and belongs to one call, so to one thread. It may be passed to other
+    kernels, but not be returned.
+
+    Args:
+        item: numba's type of an element.
+        shape: Its size along each axis; a few kilobytes in all are fine.
+    """
+    array = types.Array(item, len(shape), "C")
+
+    def on_stack(context: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            value = context.get_data_type(item)
+            width = context.get_abi_sizeof(value)
+            sizes = [context.get_constant(types.intp, size) for size in shape]
+            # Bytes from one index of an axis to the next.
+            steps = [
+                context.get_constant(types.intp, width * prod(shape[axis + 1 :]))
+                for axis in range(len(shape))
+            ]
+            number = context.get_constant(types.intp, prod(shape))
+            data = cgutils.alloca_once(  # type: ignore[no-untyped-call]
+                builder, value, size=number
+            )
+            data.align = 64
+            view = context.make_array(array)(context, builder)
+            context.populate_array(
+                view,
+                data=data,
+                shape=sizes,
+                strides=steps,
+                itemsize=context.get_constant(types.intp, width),
+                meminfo=None,
+            )
+            return view._getvalue()
+
+        return array(), generate
+
+    return cast(Callable[[], Any], intrinsic(on_stack))
 
 
 # Callable from kernels only.

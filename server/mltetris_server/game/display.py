@@ -105,7 +105,7 @@ class ShownGame:
         """
         shown = cls(config, seed=0)
         for name, here in shown._games._asdict().items():
-            if name not in ("settings", "work"):
+            if name != "settings":
                 here[0] = getattr(games, name)[i]
         rows = np.arange(config.height - 1, -1, -1)
         shown._cells[...] = (shown._games.columns[0] >> rows[:, None]) & 1

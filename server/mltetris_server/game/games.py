@@ -10,12 +10,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
-from mltetris_server.game.compiling import kernel, leading_zeros
+from mltetris_server.game.compiling import inlined, kernel, leading_zeros, peek, stack_array
 from mltetris_server.game.config import MAX_SEED, GameConfig
 from mltetris_server.game.pieces import BITS, BOTTOM, HEIGHT, LEFT, PIECES, START, WIDTH
 from mltetris_server.game.randomness import draw_piece, mix, start_stream
+
+_new_stream = stack_array(types.uint64, 1, 2)
+_new_bag = stack_array(types.int64, 1, PIECES + 1)
 
 # What `landing_row` returns in place of a row.
 FATAL = -1
@@ -37,7 +41,6 @@ class Games(NamedTuple):
         score: int64[n]: sum of tetris-gymnasium's default rewards: a placement
             earns 1 + W * lines**2, and the one that ends the game earns 0.
         over: int64[n]: 1 once the game has ended, else 0.
-        work: int64[n, 13 * (W + 4)]: the kernels' scratch; nothing in it outlives a call.
     """
 
     settings: NDArray[np.int64]
@@ -50,7 +53,6 @@ class Games(NamedTuple):
     lines: NDArray[np.int64]
     score: NDArray[np.int64]
     over: NDArray[np.int64]
-    work: NDArray[np.int64]
 
 
 def new_games(
@@ -96,7 +98,6 @@ def new_games(
         lines=np.zeros(n, np.int64),
         score=np.zeros(n, np.int64),
         over=np.zeros(n, np.int64),
-        work=np.zeros((n, 13 * (width + 4)), np.int64),
     )
     _start_games(games, np.uint64(seed), same_pieces)
     return games
@@ -126,7 +127,7 @@ def reset_game(games: Games, i: int) -> None:
     games.over[i] = 0
 
 
-@kernel
+@inlined
 def landing_row(games: Games, i: int, piece: int, action: int) -> int:
     """Where `piece` comes to rest on board i under `action`.
 
@@ -155,17 +156,38 @@ def landing_row(games: Games, i: int, piece: int, action: int) -> int:
     start: int = height + START[piece, rotation]
     if row <= start:
         return row
-    # The stack reaches into the rows where the piece appears: it is blocked, or it
-    # starts below an overhang and falls from there.
-    if overlaps(games, i, piece, rotation, left, start):
-        return FATAL
-    row = start
-    while row > 0 and not overlaps(games, i, piece, rotation, left, row - 1):
+    return fall(games.columns, i * width + left, 4 * piece + rotation, start)
+
+
+@inlined
+def fall(columns: NDArray[np.int64], first: int, shape: int, start: int) -> int:
+    """Where a piece comes to rest that starts in row `start`, under the gymnasium rule.
+
+    For a stack that reaches into the rows where the piece appears: it is blocked, or it
+    starts below an overhang and falls from there.
+
+    Args:
+        columns: Columns of cells.
+        first: columns.flat[first] is the one the piece's box begins in.
+        shape: 4 * piece + rotation.
+        start: Row of the bottom edge of its box.
+
+    Returns:
+        The row of that edge, or FATAL if it is blocked.
+    """
+    row = start + 1
+    while row > 0:
+        free = True
+        for k in range(peek(WIDTH, shape)):
+            if peek(columns, first + k) & (peek(BITS, 4 * shape + k) << (row - 1)):
+                free = False
+        if not free:
+            break
         row -= 1
-    return row
+    return FATAL if row > start else row
 
 
-@kernel
+@inlined
 def overlaps(games: Games, i: int, piece: int, rotation: int, left: int, row: int) -> bool:
     """Whether a piece there covers filled cells of board i.
 
@@ -183,7 +205,7 @@ def overlaps(games: Games, i: int, piece: int, rotation: int, left: int, row: in
     return False
 
 
-@kernel
+@inlined
 def clear_rows(columns: NDArray[np.int64], i: int, width: int) -> int:
     """Take the full rows out of `columns[i, :width]`; returns their number."""
     full = columns[i, 0]
@@ -228,7 +250,7 @@ def place(games: Games, i: int, action: int) -> tuple[int, bool]:
     return settle(games, i, rotation, (action >> 2) + LEFT[piece, rotation], row)
 
 
-@kernel
+@inlined
 def settle(games: Games, i: int, rotation: int, left: int, row: int) -> tuple[int, bool]:
     """Leave board i's active piece where it is, clear the full rows, bring the next piece.
 
@@ -268,9 +290,12 @@ def upcoming(games: Games, i: int, pieces: NDArray[np.int64]) -> None:
 
     The stream is advanced on copies: the game itself does not change.
     """
-    # Allocates, so it is for displays, not for rollouts.
-    streams = games.streams[i : i + 1].copy()
-    bags = games.bags[i : i + 1].copy()
+    streams = _new_stream()
+    bags = _new_bag()
+    for k in range(2):
+        streams[0, k] = games.streams[i, k]
+    for k in range(PIECES + 1):
+        bags[0, k] = games.bags[i, k]
     for k in range(pieces.shape[0]):
         if k == 0:
             pieces[k] = games.pieces[i, 1]

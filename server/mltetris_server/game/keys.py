@@ -25,15 +25,17 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
-from mltetris_server.game.compiling import kernel
+from mltetris_server.game.compiling import kernel, stack_array
 from mltetris_server.game.config import ROTATIONS, GameConfig, Rule
 from mltetris_server.game.games import Games, new_games, overlaps, reset_game, settle, upcoming
 from mltetris_server.game.pieces import BITS, LEFT, PIECES, START, WIDTH
 from mltetris_server.game.randomness import draw_piece
 
 QUEUE = 4  # pieces that can be seen coming, tetris-gymnasium's default
+_new_queue = stack_array(types.int64, QUEUE)
 
 
 class Key(IntEnum):
@@ -275,7 +277,7 @@ def observe(keys: KeyGames, i: int, out: NDArray[np.uint8]) -> None:
         out[at + held - 1] = 1
         out[at + PIECES + keys.holders[i, 1]] = 1
     at += PIECES + ROTATIONS
-    queue = np.empty(QUEUE, np.int64)
+    queue = _new_queue()
     upcoming(games, i, queue)
     for k in range(QUEUE):
         out[at + k * PIECES + queue[k] - 1] = 1

@@ -42,6 +42,7 @@ def _tables() -> dict[str, NDArray[np.int64]]:
         "start": np.zeros(shape, np.int64),
         "bits": np.zeros((*shape, 4), np.int64),
         "bottom": np.zeros((*shape, 4), np.int64),
+        "top": np.zeros((*shape, 4), np.int64),
         "twin": np.full(shape, -1, np.int64),
         "twin_shift": np.zeros(shape, np.int64),
     }
@@ -62,6 +63,7 @@ def _tables() -> dict[str, NDArray[np.int64]]:
                 filled = np.flatnonzero(box[::-1, column])
                 tables["bits"][(*at, column)] = int(np.sum(1 << filled))
                 tables["bottom"][(*at, column)] = filled[0]
+                tables["top"][(*at, column)] = filled[-1] + 1
         for rotation in reversed(range(ROTATIONS)):
             for other in reversed(range(ROTATIONS)):
                 shift = tables["left"][piece, rotation] - tables["left"][piece, other]
@@ -85,6 +87,8 @@ START = _TABLES["start"]
 BITS = _TABLES["bits"]
 # Lowest filled row of each column of the box, int64[8, 4, 4].
 BOTTOM = _TABLES["bottom"]
+# One row above the highest filled row of each column; there are no gaps. int64[8, 4, 4].
+TOP = _TABLES["top"]
 # A rotation with the same shape that gives the same cells at a lower action
 # number, in the column `TWIN_SHIFT` further right; -1 where there is none. int64[8, 4].
 TWIN = _TABLES["twin"]

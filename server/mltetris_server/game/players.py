@@ -148,15 +148,18 @@ def choose_random(flags: NDArray[np.uint8], streams: NDArray[np.uint64], i: int)
     """One of the candidates of `flags`, each equally likely, drawn from stream i."""
     candidates = 0
     for action in range(flags.shape[0]):
-        if flags[action] & CANDIDATE:
-            candidates += 1
+        candidates += (flags[action] & CANDIDATE) // CANDIDATE
+    if candidates == 0:
+        return -1
     chosen = random_below(streams, i, candidates)
+    # Without a branch, as none could be foreseen: how many actions have no more than
+    # `chosen` candidates up to and with them?
+    passed = 0
+    before = 0
     for action in range(flags.shape[0]):
-        if flags[action] & CANDIDATE:
-            if chosen == 0:
-                return action
-            chosen -= 1
-    return -1
+        passed += (flags[action] & CANDIDATE) // CANDIDATE
+        before += passed <= chosen
+    return before
 
 
 @kernel

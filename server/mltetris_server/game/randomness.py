@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mltetris_server.game.compiling import kernel
+from mltetris_server.game.compiling import inlined, kernel
 from mltetris_server.game.pieces import PIECES
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -19,7 +19,7 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 
 
-@kernel
+@inlined
 def mix(value: np.uint64) -> np.uint64:
     """SplitMix64's output function after one step: a bijection of uint64."""
     z = value + _GAMMA
@@ -28,7 +28,7 @@ def mix(value: np.uint64) -> np.uint64:
     return z ^ (z >> _S31)
 
 
-@kernel
+@inlined
 def random_below(streams: NDArray[np.uint64], i: int, bound: int) -> int:
     """The next whole number of stream i, 0..bound-1; its bias is below bound / 2**32."""
     value = mix(streams[i, 1])
@@ -46,7 +46,7 @@ def start_stream(
     bags[i, PIECES] = 0
 
 
-@kernel
+@inlined
 def draw_piece(
     streams: NDArray[np.uint64], bags: NDArray[np.int64], i: int, randomizer: int
 ) -> int:

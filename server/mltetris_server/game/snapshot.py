@@ -12,7 +12,7 @@ from mltetris_server.game.config import GameConfig
 from mltetris_server.game.games import Games, new_games
 from mltetris_server.game.pieces import PIECES
 
-# Everything that makes up the games; `settings` follows from the config, `work` is scratch.
+# Everything that makes up the games; `settings` follows from the config.
 _FIELDS = (
     "columns",
     "pieces",

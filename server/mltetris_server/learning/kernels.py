@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
-from mltetris_server.game.compiling import kernel
-from mltetris_server.game.config import FeatureSet
+from mltetris_server.game.compiling import kernel, stack_array
+from mltetris_server.game.config import MAX_WIDTH, FeatureSet
 from mltetris_server.game.engine import (
     CANDIDATE,
     ENDS_GAME,
@@ -35,6 +36,7 @@ BOARD = FeatureSet.BOARD.code
 _ZERO = np.float32(0)
 _SHIFT, _HALF_WORD = np.uint64(11), np.uint64(32)
 _UNIT = 2.0**-53
+_new_cells = stack_array(types.int64, 2 * (MAX_WIDTH + 2))
 
 
 class Network(NamedTuple):
@@ -162,7 +164,7 @@ def _look_at_cells(games: Games, i: int, network: Network, eye: Eye) -> int:
         np.float64(network.output_bias[0]),
         np.float64(eye.fatal_value[0]),
         eye.values,
-        games.work[i],
+        _new_cells(),
         eye.columns,
     )
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mltetris_server.game.compiling import kernel, peek
+from mltetris_server.game.compiling import allocating, kernel, peek
 from mltetris_server.game.engine import Games, mix
 from mltetris_server.learning.kernels import EXPLORED, FATAL, LAST, Eye, Network, Rollout, look
 from mltetris_server.learning.lanes import (
@@ -129,7 +129,7 @@ def returns(
                 ahead = value
 
 
-@kernel
+@allocating
 def descend(
     features: NDArray[np.float32],
     targets: NDArray[np.float32],
