@@ -8,10 +8,9 @@ piece, what its placements change, all of them side by side (`drops`); their row
 from __future__ import annotations
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from mltetris_server.game.compiling import inlined, linked, peek, poke
+from mltetris_server.game.compiling import inlined, kernel, peek, poke
 from mltetris_server.game.config import PACKED_ROWS
 from mltetris_server.game.drops import count_bcts, count_diversity, count_simple, drop, pack_lanes
 from mltetris_server.game.games import FATAL, Games, fall
@@ -55,27 +54,88 @@ _ROTATIONS = (0, 2, 3, 1)
 
 
 @inlined
-def _repeat(
-    features: NDArray[np.float32], flags: NDArray[np.uint8], action: int, to_twin: int, length: int
-) -> None:
-    """Make an action's row that of its twin, `to_twin` actions further on, and no candidate."""
-    copy_row(features, action * length, (action + to_twin) * length, length)
-    poke(flags, action, peek(flags, action + to_twin) & ~np.uint8(CANDIDATE))
+def afterstates(
+    games: Games,
+    i: int,
+    feature_set: int,
+    scales: NDArray[np.float32],
+    features: NDArray[np.float32],
+    flags: NDArray[np.uint8],
+) -> int:
+    """Describe what every placement of board i's active piece leaves behind.
+
+    With A = 4W actions and F = `n_features`:
+
+    Args:
+        games: The games; only board i's scratch changes.
+        i: The board.
+        feature_set: `FeatureSet.code`.
+        scales: float32[F]: what each feature is multiplied by: `feature_scales` for
+            networks, `raw_scales` for the features as defined below.
+        features: float32[A, F], filled: the afterstate's features where the placement
+            is legal and does not end the game, else zeros. Lines are cleared first.
+        flags: uint8[A], filled: LEGAL (1), CANDIDATE (2), ENDS_GAME (4), and the
+            number of lines the placement clears above them (`flags >> LINES_SHIFT`).
+
+    Returns:
+        The number of candidates. It is at least 1.
+
+    Raises:
+        ValueError: An array's shape does not fit the board or the feature set.
+
+    A candidate is a legal placement with no equal at a lower action number; equal
+    means the same cells, or ending the game by the same cells. Whether the next piece
+    finds its spawn cells free is not looked at: ENDS_GAME is the placement's own end.
+
+    SIMPLE (code 0), as tetris-gymnasium's FeatureVectorObservation defines them, after
+    github.com/uvipen/Tetris-deep-Q-learning-pytorch: the height of each column (rows
+    up to its highest filled cell), the greatest of them, the holes (empty cells with a
+    filled one above in their column), and the bumpiness (sum of the absolute
+    differences of neighbouring heights).
+
+    BCTS (code 1), as Thiery & Scherrer (2009), "Improvements on Learning Tetris with
+    Cross Entropy", define them and their program MDPTetris computes them; the first
+    six are Dellacherie's (Fahey 2003, "Tetris AI"):
+
+    0. landing height: row of the piece's lowest cell, plus (its height - 1) / 2
+    1. eroded cells: lines cleared times the piece's own cells in them
+    2. row transitions: changes between filled and empty along each row, the walls
+       being filled, less the two every row has at least. (Published: not less. On
+       one board that is a constant; without it the count does not depend on how
+       many empty rows a board has, so boards of any height compare.)
+    3. column transitions: the same along columns, the floor being filled
+    4. holes, as above
+    5. cumulative wells: for each empty cell between two filled ones (or walls), it and
+       the empty cells straight below it
+    6. hole depth: for each hole with a filled cell on it, the run of filled cells there
+    7. rows with holes
+
+    DT (code 2), as Gabillon, Ghavamzadeh & Scherrer (2013) and Scherrer et al. (2015) use
+    them: BCTS, and
+
+    8. pattern diversity, as their program MDPTetris counts it: how many of the numbers
+       -2, -1, 0, 1, 2 occur among the height differences of neighbouring columns
+       (height of column c + 1 less height of column c, for c = 0..W-2); 0..5
+
+    BOARD (code 3): the cells, packed so that float32 holds them exactly. Number c is
+    rows 0..19 of column c as a whole number, bit k the k-th row from the floor; number
+    W + c is its rows 20..39. `packing.unpack_cells` makes cells of them.
+    """
+    return _describe(
+        games.columns,
+        i,
+        games.pieces[i, 0],
+        games.settings[0],
+        games.settings[1],
+        games.settings[2] == 1,
+        feature_set,
+        scales,
+        features,
+        flags,
+    )
 
 
-@linked(
-    types.int64,
-    types.Array(types.int64, 2, "C"),
-    types.int64,
-    types.int64,
-    types.int64,
-    types.int64,
-    types.boolean,
-    types.int64,
-    types.Array(types.float32, 1, "C"),
-    types.Array(types.float32, 2, "C"),
-    types.Array(types.uint8, 1, "C"),
-)
+@kernel
 def _describe(
     columns: NDArray[np.int64],
     i: int,
@@ -203,82 +263,9 @@ def _describe(
 
 
 @inlined
-def afterstates(
-    games: Games,
-    i: int,
-    feature_set: int,
-    scales: NDArray[np.float32],
-    features: NDArray[np.float32],
-    flags: NDArray[np.uint8],
-) -> int:
-    """Describe what every placement of board i's active piece leaves behind.
-
-    With A = 4W actions and F = `n_features`:
-
-    Args:
-        games: The games; only board i's scratch changes.
-        i: The board.
-        feature_set: `FeatureSet.code`.
-        scales: float32[F]: what each feature is multiplied by: `feature_scales` for
-            networks, `raw_scales` for the features as defined below.
-        features: float32[A, F], filled: the afterstate's features where the placement
-            is legal and does not end the game, else zeros. Lines are cleared first.
-        flags: uint8[A], filled: LEGAL (1), CANDIDATE (2), ENDS_GAME (4), and the
-            number of lines the placement clears above them (`flags >> LINES_SHIFT`).
-
-    Returns:
-        The number of candidates. It is at least 1.
-
-    Raises:
-        ValueError: An array's shape does not fit the board or the feature set.
-
-    A candidate is a legal placement with no equal at a lower action number; equal
-    means the same cells, or ending the game by the same cells. Whether the next piece
-    finds its spawn cells free is not looked at: ENDS_GAME is the placement's own end.
-
-    SIMPLE (code 0), as tetris-gymnasium's FeatureVectorObservation defines them, after
-    github.com/uvipen/Tetris-deep-Q-learning-pytorch: the height of each column (rows
-    up to its highest filled cell), the greatest of them, the holes (empty cells with a
-    filled one above in their column), and the bumpiness (sum of the absolute
-    differences of neighbouring heights).
-
-    BCTS (code 1), as Thiery & Scherrer (2009), "Improvements on Learning Tetris with
-    Cross Entropy", define them and their program MDPTetris computes them; the first
-    six are Dellacherie's (Fahey 2003, "Tetris AI"):
-
-    0. landing height: row of the piece's lowest cell, plus (its height - 1) / 2
-    1. eroded cells: lines cleared times the piece's own cells in them
-    2. row transitions: changes between filled and empty along each row, the walls
-       being filled, less the two every row has at least. (Published: not less. On
-       one board that is a constant; without it the count does not depend on how
-       many empty rows a board has, so boards of any height compare.)
-    3. column transitions: the same along columns, the floor being filled
-    4. holes, as above
-    5. cumulative wells: for each empty cell between two filled ones (or walls), it and
-       the empty cells straight below it
-    6. hole depth: for each hole with a filled cell on it, the run of filled cells there
-    7. rows with holes
-
-    DT (code 2), as Gabillon, Ghavamzadeh & Scherrer (2013) and Scherrer et al. (2015) use
-    them: BCTS, and
-
-    8. pattern diversity, as their program MDPTetris counts it: how many of the numbers
-       -2, -1, 0, 1, 2 occur among the height differences of neighbouring columns
-       (height of column c + 1 less height of column c, for c = 0..W-2); 0..5
-
-    BOARD (code 3): the cells, packed so that float32 holds them exactly. Number c is
-    rows 0..19 of column c as a whole number, bit k the k-th row from the floor; number
-    W + c is its rows 20..39. `packing.unpack_cells` makes cells of them.
-    """
-    return _describe(
-        games.columns,
-        i,
-        games.pieces[i, 0],
-        games.settings[0],
-        games.settings[1],
-        games.settings[2] == 1,
-        feature_set,
-        scales,
-        features,
-        flags,
-    )
+def _repeat(
+    features: NDArray[np.float32], flags: NDArray[np.uint8], action: int, to_twin: int, length: int
+) -> None:
+    """Make an action's row that of its twin, `to_twin` actions further on, and no candidate."""
+    copy_row(features, action * length, (action + to_twin) * length, length)
+    poke(flags, action, peek(flags, action + to_twin) & ~np.uint8(CANDIDATE))

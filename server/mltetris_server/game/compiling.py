@@ -18,21 +18,19 @@ from typing import Any, TypeVar, cast
 
 import numba
 import platformdirs
-from llvmlite import binding as llvm  # type: ignore[import-untyped]
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils as untyped_cgutils
+from numba.core import cgutils
 from numba.core import config as numba_config
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-cgutils: Any = untyped_cgutils
 _log = logging.getLogger(__name__)
 
 # A module whose text has one of these takes part in the cache's name.
-_MARKS = (b"@kernel", b"@inlined", b"@allocating", b"@linked", b"# compiled into kernels")
+_MARKS = (b"@kernel", b"@inlined", b"@allocating", b"# compiled into kernels")
 
 
 @cache
@@ -85,57 +83,6 @@ def inlined(function: F) -> F:
     For short ones: a call that passes `Games` puts a hundred words on the stack.
     """
     return _compiled(function, forceinline=True)
-
-
-def linked(result: Any, *arguments: Any) -> Callable[[F], F]:
-    """A `kernel` for given types that is compiled once, apart from the kernels that call it.
-
-    numba makes every kernel part of each that calls it, and optimizes it there again. Calls
-    of a linked one go to its address, which is known by its name once its module is imported.
-    It is compiled (or loaded) then. Callable from kernels only.
-
-    Args:
-        result: numba's type of what it returns.
-        arguments: numba's types of its arguments.
-    """
-
-    def link(function: F) -> F:
-        compiled: Any = _compiled(function)
-        compiled.compile(arguments)
-        code = compiled.overloads[arguments]
-        address = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
-        name = f"{function.__module__}.{function.__qualname__}"
-        llvm.add_symbol(name, address)
-        return cast(F, intrinsic(_caller(name, result, arguments)))
-
-    return link
-
-
-def _caller(name: str, result: Any, parameters: tuple[Any, ...]) -> Callable[..., Any]:
-    """What numba is to make of a call of the linked kernel `name`."""
-
-    def call(context: Any, *arguments: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            passed = [
-                context.cast(builder, value, given, wanted)
-                for value, given, wanted in zip(
-                    cgutils.unpack_tuple(builder, values[0]),
-                    signature.args[0],
-                    parameters,
-                    strict=True,
-                )
-            ]
-            convention = context.call_conv
-            kind = convention.get_function_type(result, parameters)
-            function = cgutils.get_or_insert_function(builder.module, kind, name)
-            status, value = convention.call_function(builder, function, result, parameters, passed)
-            with cgutils.if_unlikely(builder, status.is_error):
-                convention.return_status_propagate(builder, status)
-            return value
-
-        return result(types.StarArgTuple(arguments)), generate  # type: ignore[no-untyped-call]
-
-    return call
 
 
 def _compiled(function: F, **options: bool) -> F:
@@ -244,7 +191,9 @@ def stack_array(item: Any, *shape: int) -> Callable[[], Any]:
                 for axis in range(len(shape))
             ]
             number = context.get_constant(types.intp, prod(shape))
-            data = cgutils.alloca_once(builder, value, size=number)
+            data = cgutils.alloca_once(  # type: ignore[no-untyped-call]
+                builder, value, size=number
+            )
             data.align = 64
             view = context.make_array(array)(context, builder)
             context.populate_array(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mltetris_server.game.compiling import inlined, peek
+from mltetris_server.game.compiling import inlined, kernel, peek
 from mltetris_server.game.config import PACKED_ROWS
 from mltetris_server.game.pieces import BITS, BOTTOM, TOP
 from mltetris_server.game.scratch import (
@@ -67,7 +67,7 @@ from mltetris_server.game.vectors import (
 PACKED_MASK = (1 << PACKED_ROWS) - 1
 
 
-@inlined
+@kernel
 def drop(
     work: NDArray[np.int64], shape: int, span: int, placements: int, landings: int
 ) -> tuple[int, bool]:
@@ -126,7 +126,7 @@ def _scaled(numbers: NDArray[np.float32], at: int, values: Lanes) -> Floats:
     return times(values, load_floats(numbers, SCALES + at))
 
 
-@inlined
+@kernel
 def count_simple(
     work: NDArray[np.int64],
     shape: int,
@@ -189,7 +189,7 @@ def count_simple(
         )
 
 
-@inlined
+@kernel
 def pack_lanes(
     work: NDArray[np.int64],
     span: int,
@@ -225,7 +225,7 @@ def pack_lanes(
             )
 
 
-@inlined
+@kernel
 def count_bcts(
     work: NDArray[np.int64],
     shape: int,
@@ -310,7 +310,7 @@ def count_bcts(
         )
 
 
-@inlined
+@kernel
 def count_diversity(
     work: NDArray[np.int64],
     span: int,

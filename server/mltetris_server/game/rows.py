@@ -52,7 +52,7 @@ def length_of_row(feature_set: int, width: int) -> int:
     return 8
 
 
-@inlined
+@kernel
 def write_own(
     work: NDArray[np.int64],
     numbers: NDArray[np.float32],
@@ -79,7 +79,7 @@ def write_own(
             store_floats(numbers, OWN + at, times(values, load_floats(numbers, SCALES + at)))
 
 
-@inlined
+@kernel
 def write_lanes(
     numbers: NDArray[np.float32],
     features: NDArray[np.float32],

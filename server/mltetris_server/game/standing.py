@@ -115,7 +115,7 @@ def read_board(
     return greatest
 
 
-@inlined
+@kernel
 def measure_steps(work: NDArray[np.int64], width: int) -> tuple[int, int]:
     """For SIMPLE: the STEPS between heights; returns the bumpiness and the number of holes."""
     _mark_pairs(work, width)
@@ -134,7 +134,7 @@ def measure_steps(work: NDArray[np.int64], width: int) -> tuple[int, int]:
     return sum_of(steps), sum_of(holes) + wall
 
 
-@inlined
+@kernel
 def collect_kinds(work: NDArray[np.int64], width: int) -> None:
     """For DT: the kinds of steps left and right of each column."""
     _mark_pairs(work, width)
@@ -158,7 +158,7 @@ def _mark_pairs(work: NDArray[np.int64], width: int) -> None:
     store(work, PAIR + width, all_alike(0))
 
 
-@inlined
+@kernel
 def count_board(work: NDArray[np.int64], width: int) -> tuple[int, int]:
     """For BCTS: the board's own counts, and its runs of empty cells.
 
