@@ -16,7 +16,7 @@ ARGS_TEST ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
-KERNELS := $(wildcard server/mltetris_server/game/*.py server/mltetris_server/learning/*.py)
+KERNELS := $(wildcard $(addprefix server/mltetris_server/,game/*.py learning/*.py learning/*/*.py))
 PROTOS := $(wildcard protos/mltetris/*/*.proto protos/mltetris/*/*/*.proto)
 
 .DEFAULT_GOAL := help

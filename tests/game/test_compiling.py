@@ -7,9 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import mltetris_server
+import numpy as np
 import pytest
+from mltetris_server.game.compiling import allocating, kernel, stack_array
+from numba import types
 
 PACKAGE = Path(mltetris_server.__file__).parent
 
@@ -21,6 +25,7 @@ from mltetris_server.game.config import (
     FeatureSet, GameConfig, Randomizer, Rule, n_features, raw_scales
 )
 from mltetris_server.game.engine import afterstates, new_games, place, reset_game
+from mltetris_server.game.vectors import copy_eights, load, store_columns, floats_alike
 
 @kernel
 def read(array, index):
@@ -30,13 +35,28 @@ def read(array, index):
 def write(array, index):
     poke(array, index, 1)
 
-for act in (read, write):
-    for index in (-1, 3, 10**12):
+@kernel
+def read_lanes(array, index):
+    load(array, index)
+
+@kernel
+def copy(array, index):
+    floats = array.view(np.float32)
+    copy_eights(floats, 0, 0, floats, index, 4, 2)
+
+@kernel
+def transpose(array, index):
+    x = floats_alike(np.float32(1))
+    store_columns(array.view(np.float32), index, 4, x, x, x, x)
+
+for act, size in ((read, 3), (write, 3), (read_lanes, 6), (copy, 10), (transpose, 10)):
+    act(np.zeros(size, np.int64), 2)
+    for index in (-1, size, 10**12, size + 3):
         try:
-            act(np.zeros(3, np.int64), index)
+            act(np.zeros(size, np.int64), index)
         except IndexError:
             continue
-        raise AssertionError("the check does not work")
+        raise AssertionError(f"the check of {act} does not work")
 
 rng = np.random.default_rng(1)
 for size, rule, randomizer in itertools.product(
@@ -96,7 +116,12 @@ def _cache_of(package: Path, cache: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("module", "matters"), [("games.py", True), ("pieces.py", True), ("display.py", False)]
+    ("module", "matters"),
+    [
+        *((f"{name}.py", True) for name in ("games", "pieces", "vectors", "scratch", "config")),
+        *((f"{name}.py", True) for name in ("drops", "afterstates", "compiling")),
+        ("display.py", False),
+    ],
 )
 def test_a_change_in_any_kernel_or_table_leaves_the_cache_behind(
     copied: Path, tmp_path: Path, module: str, matters: bool
@@ -107,6 +132,50 @@ def test_a_change_in_any_kernel_or_table_leaves_the_cache_behind(
         file.write("# changed\n")
     after = _cache_of(copied, tmp_path)
     assert (before != after) == matters
+
+
+_new_pair = stack_array(types.int64, 2, 3)
+
+
+@kernel
+def _on_stack(value: int) -> int:
+    pair = _new_pair()
+    for row in range(pair.shape[0]):
+        for k in range(pair.shape[1]):
+            pair[row, k] = value + 10 * row + k
+    total: int = _on_stack_again(pair)
+    return total + pair[1, 2]
+
+
+@kernel
+def _on_stack_again(above: Any) -> int:
+    own = _new_pair()
+    for k in range(3):
+        own[0, k] = own[1, k] = 0
+    total: int = above[0, 0]
+    return total
+
+
+def test_every_call_has_its_own_arrays_on_the_stack() -> None:
+    assert _on_stack(5) == 5 + 5 + 10 + 2
+
+
+@allocating
+def _sorted_sum(values: Any) -> float:
+    total: float = np.sort(values)[0] + values.copy()[0]
+    return total
+
+
+def test_only_an_allocating_kernel_makes_arrays() -> None:
+    assert _sorted_sum(np.array([3.0, 1.0])) == 4
+
+    @kernel
+    def copy(values: Any) -> float:
+        first: float = values.copy()[0]
+        return first
+
+    with pytest.raises(Exception, match=r"NRT required|returning of array"):
+        copy(np.array([3.0, 1.0]))
 
 
 def test_without_a_place_for_the_cache_kernels_still_work(tmp_path: Path) -> None:

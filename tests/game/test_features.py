@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mltetris_server.game import afterstates as afterstates_module
 from mltetris_server.game.config import (
     FeatureSet,
     GameConfig,
@@ -25,6 +26,7 @@ from mltetris_server.game.engine import (
     place,
     reset_game,
 )
+from mltetris_server.game.pieces import BITS, LEFT, TWIN, TWIN_SHIFT, WIDTH
 from numpy.typing import NDArray
 from support.plain_tetris import (
     Landed,
@@ -220,6 +222,26 @@ def test_looking_changes_nothing() -> None:
         look(games, feature_set)
     for name in games._fields:
         np.testing.assert_array_equal(getattr(games, name), getattr(before, name))
+
+
+def test_a_twins_placements_are_all_there_before_it() -> None:
+    """`afterstates` takes a twin's rows from the rotation it repeats, lane by lane."""
+    order = afterstates_module._ROTATIONS
+    for piece in range(1, 8):
+        for rotation in range(4):
+            twin = int(TWIN[piece, rotation])
+            if twin < 0:
+                continue
+            assert np.array_equal(BITS[piece, rotation], BITS[piece, twin])
+            between = order[order.index(twin) + 1 : order.index(rotation)]
+            assert all(int(TWIN[piece, other]) == twin for other in between)
+            assert order.index(twin) < order.index(rotation)
+            left, twin_left = int(LEFT[piece, rotation]), int(LEFT[piece, twin])
+            assert left - twin_left == int(TWIN_SHIFT[piece, rotation]) <= 0
+            span = int(WIDTH[piece, rotation])
+            for width in range(4, 33):
+                lanes = min(width, width - span - left + 1) + left
+                assert lanes <= min(width, width - span - twin_left + 1) + twin_left
 
 
 @pytest.mark.parametrize("wrong", ["features", "flags", "scales", "set"])

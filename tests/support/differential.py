@@ -8,6 +8,7 @@ import numpy as np
 from mltetris_server.game.config import FeatureSet, GameConfig, n_features, raw_scales
 from mltetris_server.game.display import ShownGame
 from mltetris_server.game.engine import CANDIDATE, ENDS_GAME, LEGAL, LINES_SHIFT, afterstates
+from mltetris_server.game.packing import unpack_cells
 from mltetris_server.game.players import PLAYERS, choose_linear
 from mltetris_server.game.upstream import UpstreamGame
 from numpy.typing import NDArray
@@ -67,6 +68,9 @@ def _raw(game: ShownGame, feature_set: FeatureSet) -> tuple[NDArray[np.float32],
 
 def _compare_afterstates(game: ShownGame, upstream: UpstreamGame, seen: Seen) -> NDArray[np.uint8]:
     features, flags = _raw(game, FeatureSet.SIMPLE)
+    packed, same_flags = _raw(game, FeatureSet.BOARD)
+    np.testing.assert_array_equal(flags, same_flags)
+    cells = unpack_cells(packed, game.config.height).reshape(-1, *game.cells.shape)
     np.testing.assert_array_equal((flags & LEGAL) != 0, upstream.legal)
     here = game.cells
     np.testing.assert_array_equal(here, upstream.cells)
@@ -79,6 +83,7 @@ def _compare_afterstates(game: ShownGame, upstream: UpstreamGame, seen: Seen) ->
             # Upstream shows an empty board, or, where y = 0 alone is blocked, a wrong one.
             seen.overhangs += bool(upstream.afterstate(action).any())
             assert not features[action].any()
+            assert not cells[action].any()
             continue
         after = here.copy()
         after.flat[list(game.landing_cells(action))] = game.piece
@@ -86,6 +91,7 @@ def _compare_afterstates(game: ShownGame, upstream: UpstreamGame, seen: Seen) ->
         lines = int(full.sum())
         after = np.vstack((np.zeros((lines, after.shape[1]), np.uint8), after[~full]))
         np.testing.assert_array_equal(after, upstream.afterstate(action))
+        np.testing.assert_array_equal(cells[action], after != 0)
         assert flags[action] >> LINES_SHIFT == lines
         # A candidate is the first action that leaves its board.
         covered = repr(game.landing_cells(action)).encode()

@@ -94,8 +94,12 @@ def speed(task: Task, placements: int) -> Callable[[int, float], Figures]:
     return measure
 
 
-def staying(task: Task, goal: int) -> Callable[[int, float], Figures]:
-    """The worst examinations after the goal was first reached, and what the best model is worth."""
+def staying(task: Task, goal: int, aim: int) -> Callable[[int, float], Figures]:
+    """The worst examinations after the goal was first reached, and what the best model is worth.
+
+    Games are cut off past the aim, as everywhere here.
+    """
+    limit = round(2.5 * aim)
 
     def measure(seed: int, seconds: float) -> Figures:
         learner = Learner(task, seed)
@@ -107,11 +111,11 @@ def staying(task: Task, goal: int) -> Callable[[int, float], Figures]:
         worst = float("inf")
         while learner.seconds - reached < seconds:
             learner.learn(seconds / 12)
-            result = learner.examine(10, 10 * goal)
+            result = learner.examine(10, limit)
             worst = min(worst, result.mean_lines)
             if result.mean_lines > best_lines:
                 best, best_lines = learner.agent.player(), result.mean_lines
-        kept = examine(best, task.game, 10, seed, 10 * goal, last=True)
+        kept = examine(best, task.game, 10, seed, limit, last=True)
         return {"worst": worst, "kept": kept.mean_lines}
 
     return measure
@@ -213,7 +217,7 @@ MEASUREMENTS: dict[str, Measurement] = {
         _goals("cem", {1_000: "", 10_000: "", 100_000: ""}),
     ),
     "staying": Measurement(
-        staying(Task("td", STANDARD), 10_000),
+        staying(Task("td", STANDARD), 10_000, 100_000),
         120,
         1,
         (
