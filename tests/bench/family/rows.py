@@ -264,4 +264,10 @@ MEASUREMENTS: dict[str, Measurement] = {
         2,
         (Figure("seconds", "td: StartRun to 1,000 lines, new process", "s", "<= 15, aim 6"),),
     ),
+    "empty": Measurement(
+        lambda seed, seconds: {"seconds": seconds_to_goal(seed, compiled=False)},
+        120,
+        2,
+        (Figure("seconds", "  with nothing compiled yet", "s", ""),),
+    ),
 }
