@@ -37,6 +37,9 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help="default: all; see --list")
     parser.add_argument("--list", action="store_true", help="the parts, and the time each takes")
     parser.add_argument("--seeds", type=int, default=5, help="seeds a part (default 5)")
+    parser.add_argument(
+        "--first-seed", type=int, default=FIRST_SEED, help="the first of them (default %(default)s)"
+    )
     parser.add_argument("--seconds", type=float, help="of learning a seed, in place of the part's")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once, one core")
     parser.add_argument("--results", type=Path, help="JSON lines: what is there is not done again")
@@ -64,7 +67,7 @@ def main() -> None:
     results = _read(options.results)
     for part in parts:
         if part != ENGINE:
-            seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
+            seeds = range(options.first_seed, options.first_seed + options.seeds)
             _measure(part, seeds, options, results)
             rows += _rows(MEASUREMENTS[part], [results[part, seed] for seed in seeds])
     if options.output == "json":
