@@ -165,3 +165,25 @@ def test_a_training_survives_its_server_and_an_orderly_end_keeps_it(server: Serv
     (final,) = [c for c in ended.checkpoints if c.kind == run_pb2.CHECKPOINT_KIND_FINAL]
     assert final.placements >= later.metrics.placements
     client.channel.close()
+
+
+@pytest.mark.parametrize("features", ["SIMPLE", "BCTS", "BOARD"])
+def test_a_model_of_another_size_goes_on_and_plays_with_nothing_said(
+    served: Client, features: str
+) -> None:
+    seen = run_pb2.FeatureSet.Value(f"FEATURE_SET_{features}")
+    game = {"width": 8, "height": 14}
+    budget = {"max_placements": 2_000}
+    first = served.call("StartRun", training(game=game, features=seen, budget=budget)).run
+    until_state(served, first.id, run_pb2.RUN_STATE_SUCCEEDED)
+    name = f"small-{features.lower()}"
+    source = {"run": first.id, "kind": run_pb2.CHECKPOINT_KIND_FINAL}
+    served.call("SaveSlot", trainer_pb2.SaveSlotRequest(name=name, checkpoint=source))
+    on = served.call("StartRun", training(slot=name, budget=budget)).run
+    assert on.display_name == f"td on {features.lower()} features, 8x14, from {name}"
+    after = until_state(served, on.id, run_pb2.RUN_STATE_SUCCEEDED)
+    assert (after.training.game.width, after.training.game.height) == (8, 14)
+    assert after.training.features == seen
+    shown = served.call("StartRun", demo(slots=[name], games=1, mode="RUN_MODE_HEADLESS")).run
+    after = until_state(served, shown.id, run_pb2.RUN_STATE_SUCCEEDED)
+    assert (after.demo.game.width, after.demo.game.height) == (8, 14)

@@ -173,8 +173,8 @@ class RunManager:
             specs.check(request)
             run_id = await self._new_id(request)
             if request.HasField("training"):
-                algorithm = await self._models.check_training(request.training)
-                run = specs.make_run(request, run_id, algorithm=algorithm)
+                model = await self._models.check_training(request.training)
+                run = specs.make_run(request, run_id, model=model)
             else:
                 slots = await self._models.demo_slots(request.demo)
                 run = specs.make_run(request, run_id, slots=slots)

@@ -8,7 +8,7 @@ from mltetris_api.v1 import run_pb2, slot_pb2, trainer_pb2
 from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server.errors import WrongState
-from mltetris_server.runs.specs import ModelFacts, algorithm_of, check_model
+from mltetris_server.runs.specs import ModelFacts, check_going_on, check_player
 from mltetris_server.runs.threads import Thread
 from mltetris_server.storage.checkpoints import Checkpoint
 from mltetris_server.storage.run_store import RunStore
@@ -27,8 +27,8 @@ class Models:
         """Returns the name of the active slot; empty: none."""
         return await self.disk(self.slots.active) or ""
 
-    async def check_training(self, spec: run_pb2.TrainingSpec) -> str:
-        """Returns the algorithm that `spec` comes to.
+    async def check_training(self, spec: run_pb2.TrainingSpec) -> ModelFacts | None:
+        """Returns what `spec` goes on from; None: it begins anew.
 
         Raises:
             NotFound, DataLoss, InvalidArgument: it cannot start from its source.
@@ -41,9 +41,9 @@ class Models:
             checkpoint = await self.disk(self.runs.read, spec.checkpoint.run, spec.checkpoint.kind)
             facts = _facts(_describe(spec.checkpoint), checkpoint)
         else:
-            return algorithm_of(spec, None)
-        check_model(spec, f"training.{source}", facts)
-        return algorithm_of(spec, facts)
+            return None
+        check_going_on(spec, facts)
+        return facts
 
     async def demo_slots(self, spec: run_pb2.DemoSpec) -> list[str]:
         """Returns the slots that play in `spec`: those it names, else the active one.
@@ -58,10 +58,11 @@ class Models:
             if not active:
                 raise WrongState("there is no active slot: name one, or save and activate one")
             slots = [active]
-        for i, slot in enumerate(slots):
-            checkpoint = await self.disk(self.slots.read, slot)
-            path = f"demo.slots[{i}]" if spec.slots else "demo.game.width"
-            check_model(spec, path, _facts(f"slot {slot}", checkpoint))
+        players = [_facts(f"slot {slot}", await self.disk(self.slots.read, slot)) for slot in slots]
+        # The worker's choice, too: the game is the first one's where none is asked for.
+        width = spec.game.width if spec.game.HasField("width") else players[0].game.width
+        for i, player in enumerate(players):
+            check_player(f"demo.slots[{i}]" if spec.slots else "demo.game.width", player, width)
         return slots
 
     async def read(self, request: worker_pb2.GetCheckpointRequest) -> Checkpoint:

@@ -22,6 +22,8 @@ DEFAULT_WIDTH: Final = 10
 DEFAULT_HEIGHT: Final = 20
 _TRAINING_PACE: Final = 8.0
 _DEMO_PACE: Final = 4.0
+_OF_ONE_WIDTH: Final = frozenset({run_pb2.FEATURE_SET_SIMPLE, run_pb2.FEATURE_SET_BOARD})
+"""Feature sets with something for each column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,24 +131,13 @@ def check_display_name(path: str, name: str) -> None:
         raise InvalidArgument.field(path, "must not contain control characters")
 
 
-def check_model(
-    spec: run_pb2.TrainingSpec | run_pb2.DemoSpec, path: str, model: ModelFacts
-) -> None:
-    """Raises InvalidArgument where `model`, named at `path`, cannot play the game of `spec`."""
-    if isinstance(spec, run_pb2.TrainingSpec):
-        if spec.features not in (run_pb2.FEATURE_SET_UNSPECIFIED, model.features):
-            raise InvalidArgument.field(
-                "training.features",
-                f"{model.name} sees {_word(run_pb2.FeatureSet.Name(model.features))}: "
-                "leave features unset to go on with them",
-            )
-        _check_going_on(spec, model)
-    width = spec.game.width if spec.game.HasField("width") else DEFAULT_WIDTH
-    if model.features == run_pb2.FEATURE_SET_SIMPLE and model.game.width != width:
+def check_player(path: str, model: ModelFacts, width: int) -> None:
+    """Raises InvalidArgument where `model`, named at `path`, cannot play on so many columns."""
+    if model.features in _OF_ONE_WIDTH and model.game.width != width:
         raise InvalidArgument.field(
             path,
             f"{model.name} sees every column of a board {model.game.width} wide: it cannot play "
-            f"one {width} wide; set the game's width to {model.game.width}",
+            f"one {width} wide",
         )
 
 
@@ -159,8 +150,19 @@ def algorithm_of(spec: run_pb2.TrainingSpec, model: ModelFacts | None) -> str:
     return model.algorithm if model.algorithm in TRAINABLE else "cem"
 
 
-def _check_going_on(spec: run_pb2.TrainingSpec, model: ModelFacts) -> None:
+def check_going_on(spec: run_pb2.TrainingSpec, model: ModelFacts) -> None:
     """Raises InvalidArgument where no training as `spec` has it can go on from `model`."""
+    if spec.features not in (run_pb2.FEATURE_SET_UNSPECIFIED, model.features):
+        raise InvalidArgument.field(
+            "training.features",
+            f"{model.name} sees {_word(run_pb2.FeatureSet.Name(model.features))}: "
+            "leave features unset to go on with them",
+        )
+    if spec.game.HasField("width") and spec.game.width != model.game.width:
+        raise InvalidArgument.field(
+            "training.game.width",
+            f"{model.name} plays on {model.game.width} columns: leave the width unset to go on so",
+        )
     given, asked = spec.WhichOneof("hyperparameters"), _algorithm_word(spec)
     made_by = model.algorithm if model.algorithm in TRAINABLE else ""
     algorithm = algorithm_of(spec, model)
@@ -201,13 +203,13 @@ def make_run(
     request: trainer_pb2.StartRunRequest,
     run_id: str,
     *,
-    algorithm: str = "",
+    model: ModelFacts | None = None,
     slots: Sequence[str] = (),
 ) -> run_pb2.Run:
     """Returns the QUEUED run that `request` asks for, with the server's defaults filled in.
 
     Args:
-        algorithm: of a training: the one it uses.
+        model: of a training: what it goes on from, if anything.
         slots: of a demo: the slots that play.
     """
     run = run_pb2.Run(id=run_id, state=run_pb2.RUN_STATE_QUEUED)
@@ -217,7 +219,14 @@ def make_run(
         run.kind = run_pb2.RUN_KIND_TRAINING
         training = run.training
         training.CopyFrom(request.training)
+        algorithm = algorithm_of(training, model)
         training.algorithm = run_pb2.Algorithm.Value(f"ALGORITHM_{algorithm.upper()}")
+        if model is not None:
+            # The worker decides so, too; who looks before it is up should see no other.
+            training.features = training.features or model.features
+            for size in ("width", "height"):
+                if not training.game.HasField(size):
+                    setattr(training.game, size, getattr(model.game, size))
         training.mode = training.mode or run_pb2.RUN_MODE_VISUAL
         training.view = training.view or run_pb2.RUN_VIEW_SHOWCASE
         if not training.HasField("placements_per_second"):
