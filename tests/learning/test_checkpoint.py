@@ -95,22 +95,6 @@ def test_a_curve_is_the_same_through_many_checkpoints():
     assert curve == other_curve
 
 
-def test_a_callback_may_dump_at_any_turn():
-    class Dumper(BaseCallback):
-        def _on_step(self) -> bool:
-            dumps.append(dump(self.model))
-            return True
-
-    dumps: list = []
-    td, plain = small_td(), small_td()
-    td.learn(640, Dumper())
-    plain.learn(640)
-    assert dump(td) == dump(plain)
-    first = load(*dumps[3])
-    first.learn(640 - first.num_timesteps, reset_num_timesteps=False)
-    assert dump(first) == dump(plain)
-
-
 def test_weights_alone_play_and_go_on():
     td = TD(seed=1)
     td.learn(150_000)

@@ -127,21 +127,6 @@ def test_the_update_is_sb3s_own():
     assert CandidateDQN.train is DQN.train
 
 
-@pytest.mark.parametrize("seed", [0, 7, 2**64 - 1])
-def test_the_same_seed_gives_the_same_curve(seed):
-    curves = []
-    for _ in range(2):
-        dqn, curve = small_dqn(seed), []
-        for _ in range(6):
-            dqn.learn(64, reset_num_timesteps=False)
-            curve += [dqn.metrics.take_loss(), dqn.metrics.episodes, *map(np.sum, weights(dqn))]
-        curves.append(curve)
-    assert curves[0] == curves[1]
-    other = small_dqn(seed ^ 1)
-    other.learn(6 * 64)
-    assert other.metrics.take_loss() not in curves[0]
-
-
 @pytest.mark.parametrize("config", [SMALL, CUT_STEPS], ids=["small", "cut steps"])
 def test_stretches_and_stops_change_nothing(config):
     total = 12 * config.boards * config.rollout_steps
@@ -329,19 +314,6 @@ def test_going_on_is_exact_wherever_it_stopped(config, placements, turns):
     assert ((True, False) in positions) == (config is CUT_STEPS)
 
 
-def test_a_callback_may_dump_at_any_turn():
-    class Dumper(BaseCallback):
-        def _on_step(self) -> bool:
-            dumps.append(dump(self.model))
-            return True
-
-    dumps: list = []
-    dqn, plain = small_dqn(), small_dqn()
-    dqn.learn(640, Dumper())
-    plain.learn(640)
-    assert dump(dqn) == dump(plain)
-
-
 def test_weights_alone_play_and_go_on():
     dqn = CandidateDQN(seed=1)
     dqn.learn(10_000)
@@ -503,22 +475,6 @@ def test_counters_and_memory_must_agree(checkpoint):
 # What SB3 sees.
 
 
-@pytest.mark.parametrize("features", DqnConfig.feature_sets)
-def test_predict_chooses_what_the_player_chooses(features):
-    dqn = CandidateDQN(features=features, seed=2)
-    dqn.learn(4_000)
-    env = gymnasium.make(PLACEMENT_ENV, feature_set=features)
-    player, observation = dqn.player(), env.reset(seed=3)[0]
-    for _ in range(60):
-        action, _ = dqn.predict(observation, deterministic=True)
-        values = player.values(env.unwrapped.game)
-        # Sums in another order: a tie may be broken the other way.
-        assert values[action] == pytest.approx(values.max(), abs=1e-4)
-        observation, _, over, _, _ = env.step(int(action))
-        if over:
-            observation, _ = env.reset()
-
-
 def test_a_zip_loads_and_goes_on():
     dqn = small_dqn()
     dqn.learn(640)
@@ -569,16 +525,6 @@ def test_sb3s_own_callbacks_and_loggers_work(tmp_path):
     other.learn(100_000, StopTrainingOnMaxEpisodes(max_episodes=20))
     assert 20 <= other.metrics.episodes < 40
     assert other.metrics.take_loss() > 0
-
-
-def test_torchs_threads_are_left_as_they_were():
-    before = th.get_num_threads()
-    try:
-        th.set_num_threads(2)
-        small_dqn().learn(32)
-        assert th.get_num_threads() == 2
-    finally:
-        th.set_num_threads(before)
 
 
 # Settings.

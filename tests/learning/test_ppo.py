@@ -123,22 +123,6 @@ def test_the_median_of_ten_seeds_clears_a_thousand_lines():
     assert np.median(reached) > 1000
 
 
-@pytest.mark.parametrize("seed", [0, 7, 2**64 - 1])
-def test_the_same_seed_gives_the_same_curve(seed):
-    curves = []
-    for _ in range(2):
-        ppo, curve = small(seed), []
-        for _ in range(4):
-            ppo.learn(64, reset_num_timesteps=False)
-            curve += [ppo.metrics.take_loss(), ppo.metrics.episodes]
-            curve += [float(part.detach().sum()) for part in ppo.policy.parameters()]
-        curves.append(curve)
-    assert curves[0] == curves[1]
-    other = small(seed ^ 1)
-    other.learn(256)
-    assert other.metrics.take_loss() not in curves[0]
-
-
 def test_the_update_is_maskable_ppos_own():
     assert CandidatePPO.train is MaskablePPO.train
 
@@ -373,34 +357,13 @@ def test_there_is_no_exploration_to_set():
         ppo.set_exploration(0.1)
 
 
-@pytest.mark.parametrize("flat", [True, False])
-@pytest.mark.parametrize("features", ["simple", "bcts", "dt"])
-def test_predict_chooses_what_the_player_chooses(features, flat):
-    ppo = CandidatePPO(features=FeatureSet(features), seed=2)
-    ppo.learn(2_000)
-    env = gymnasium.make(PLACEMENT_ENV, feature_set=features, flat=flat)
-    model = CandidatePPO(env=env, config=ppo.config, seed=0)
-    model.policy.load_state_dict(ppo.policy.state_dict())
-    player, observation = ppo.player(), env.reset(seed=3)[0]
-    for _ in range(60):
-        masks = env.unwrapped.action_masks()
-        action, _ = model.predict(observation, deterministic=True, action_masks=masks)
-        values = player.values(env.unwrapped.game)
-        # Sums in another order: a tie may be broken the other way.
-        assert values[action] == pytest.approx(values.max(), abs=1e-4)
-        assert model.predict(observation, deterministic=True)[0] == action
-        observation, _, over, _, _ = env.step(int(action))
-        if over:
-            observation, _ = env.reset()
-    batch = np.stack([observation, observation])
-    assert model.predict(batch, action_masks=np.stack([masks, masks]))[0].shape == (2,)
-
-
 def test_predict_keeps_to_the_masks():
     ppo, env = small(), gymnasium.make(PLACEMENT_ENV)
     observation, _ = env.reset(seed=1)
     rows = observation.reshape(40, -1)
     candidates = set(np.flatnonzero(rows[:, -2]))
+    best, masks = ppo.predict(observation, deterministic=True)[0], env.unwrapped.action_masks()
+    assert ppo.predict(observation, deterministic=True, action_masks=masks)[0] == best
     seen = {int(ppo.predict(observation)[0]) for _ in range(300)}
     assert seen <= candidates
     assert len(seen) > len(candidates) / 2
@@ -539,23 +502,6 @@ def test_a_curve_is_the_same_through_many_checkpoints():
         ppo.learn(100, reset_num_timesteps=False)
         other_curve.append((ppo.metrics.take_loss(), ppo.metrics.mean_reward))
     assert curve == other_curve
-
-
-def test_a_callback_may_dump_at_any_turn():
-    class Dumper(BaseCallback):
-        def _on_step(self) -> bool:
-            dumps.append(dump(self.model))
-            return True
-
-    dumps: list = []
-    ppo, plain = small(), small()
-    ppo.learn(64, Dumper())
-    plain.learn(64)
-    assert dump(ppo) == dump(plain)
-    for moment in dumps:
-        other = load(*moment)
-        other.learn(64 - other.num_timesteps, reset_num_timesteps=False)
-        assert dump(other) == dump(plain)
 
 
 def test_weights_alone_play_and_go_on():
