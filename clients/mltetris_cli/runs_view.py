@@ -60,7 +60,7 @@ def table(runs: Sequence[Run]) -> RenderableType:
         result.add_row(
             run.id,
             state_text(run),
-            figures.lines(best.mean_lines) if best.games else "-",
+            words.mean_word(best) if best.games else "-",
             figures.short(point.best_lines) if point.HasField("best_lines") else "-",
             figures.short(point.placements),
             figures.span(seconds(point.elapsed)) if point.HasField("elapsed") else "-",
@@ -102,7 +102,7 @@ def details(run: Run) -> RenderableType:
         kind = name_of(run_pb2.CheckpointKind, info.kind)
         text = f"{figures.count(info.placements)} placements, {figures.size(info.size_bytes)}"
         if info.evaluation.games:
-            text += f", {figures.lines(info.evaluation.mean_lines)} lines"
+            text += f", {words.mean_word(info.evaluation)} lines"
         grid.add_row(f"checkpoint {kind}", text)
     if not run.log_tail:
         return grid
@@ -113,7 +113,7 @@ def details(run: Run) -> RenderableType:
 def evaluation_words(evaluation: Evaluation) -> str:
     """An evaluation in a line."""
     text = (
-        f"{figures.lines(evaluation.mean_lines)} ± {figures.lines(evaluation.standard_error)} "
+        f"{words.mean_word(evaluation)} ± {figures.lines(evaluation.standard_error)} "
         f"lines in {evaluation.games} games (worst {figures.count(evaluation.worst_lines)}, "
         f"best {figures.count(evaluation.best_lines)})"
     )

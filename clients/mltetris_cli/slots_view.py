@@ -10,13 +10,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mltetris_cli.live import figures
+from mltetris_cli.live import figures, words
 from mltetris_cli.runs_view import ago, evaluation_words, printable
 
 
 def score(slot: Slot) -> str:
     """How good it is, in a few words."""
-    return f"{_mean(slot)} lines" if slot.evaluation.games else "not examined"
+    return f"{words.mean_word(slot.evaluation)} lines" if slot.evaluation.games else "not examined"
 
 
 def table(slots: Sequence[Slot]) -> RenderableType:
@@ -39,7 +39,7 @@ def table(slots: Sequence[Slot]) -> RenderableType:
         result.add_row(
             Text("*", style="bright_green") if slot.active else "",
             slot.name,
-            _mean(slot) if evaluation.games else "-",
+            words.mean_word(slot.evaluation) if evaluation.games else "-",
             figures.lines(evaluation.standard_error) if evaluation.games else "-",
             name_of(run_pb2.Algorithm, slot.algorithm) or "reference",
             figures.short(slot.placements) if slot.algorithm else "-",
@@ -83,12 +83,6 @@ def details(slot: Slot) -> RenderableType:
     grid.add_row("training", resumable)
     grid.add_row("sha256", slot.sha256)
     return grid
-
-
-def _mean(slot: Slot) -> str:
-    """Mean lines of its evaluation; where games were cut off it is at least that."""
-    evaluation = slot.evaluation
-    return ("≥" if evaluation.cut_off_games else "") + figures.lines(evaluation.mean_lines)
 
 
 def _game(slot: Slot) -> str:

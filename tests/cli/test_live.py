@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 from mltetris_api.v1 import board_pb2, run_pb2, trainer_pb2
 from mltetris_cli.live import figures
+from mltetris_cli.live import words as phrases
 from mltetris_cli.live.board import compact, framed, large, piece_preview
+from mltetris_cli.live.lines import progress_json, progress_text, summary_json
 from mltetris_cli.live.series import Series, bars
 from mltetris_cli.live.steering import SPEEDS, TRAINING_RATES, next_rate, next_speed
 from mltetris_cli.live.view import LiveView
+from mltetris_cli.runs_view import details, evaluation_words, table
 from mltetris_client import BoardFrame
+from rich.console import Console
 
 
 def frame(width: int = 10, height: int = 20, **fields: Any) -> BoardFrame:
@@ -204,3 +208,23 @@ def test_speeds_step_up_and_down() -> None:
     assert next_speed(9, faster=False) == 8
     assert next_speed(1000, faster=True) == SPEEDS[-1]
     assert next_speed(0.1, faster=False) == SPEEDS[0]
+
+
+def test_a_mean_of_games_that_were_cut_off_is_told_as_a_lower_bound() -> None:
+    whole = run_pb2.Evaluation(games=20, mean_lines=612.4)
+    cut = run_pb2.Evaluation(games=20, mean_lines=2500, cut_off_games=1, max_lines=2500)
+    assert phrases.mean_word(whole) == "612"
+    assert phrases.mean_word(cut) == "≥2,500"
+    shown = follower()
+    shown.run.best_evaluation.CopyFrom(cut)
+    shown.run.last_evaluation.CopyFrom(cut)
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(table([shown.run]))
+        console.print(details(shown.run))
+    view = "\n".join(line.plain for line in LiveView(shown, "", place="host:1").lines(100, 30))
+    listed, _, detailed = capture.get().partition("\nrun ")
+    for text in (listed, detailed, view, progress_text(shown), evaluation_words(cut)):
+        assert "≥2,500" in text
+    assert progress_json(shown)["cut_off_games"] == 1
+    assert summary_json(shown, slot=None)["cut_off_games"] == 1

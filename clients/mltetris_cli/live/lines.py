@@ -26,7 +26,7 @@ def progress_text(follower: Follower) -> str:
     if run.HasField("demo"):
         parts.append(f"{figures.count(point.episodes)} games")
     if run.last_evaluation.games:
-        parts.append(f"{figures.lines(run.last_evaluation.mean_lines)} lines a game")
+        parts.append(f"{words.mean_word(run.last_evaluation)} lines a game")
     elif point.HasField("mean_lines"):
         parts.append(f"{figures.lines(point.mean_lines)} lines a training game")
     if point.HasField("best_lines"):
@@ -52,6 +52,7 @@ def progress_json(follower: Follower) -> dict[str, Any]:
         "placements_per_second": None,
         "episodes": 0,
         "mean_lines": run.last_evaluation.mean_lines if run.last_evaluation.games else None,
+        "cut_off_games": run.last_evaluation.cut_off_games,
         "best_lines": None,
         "mean_reward": None,
         "loss": None,
@@ -81,7 +82,7 @@ def progress_json(follower: Follower) -> dict[str, Any]:
 
 
 def summary_json(follower: Follower, *, slot: str | None) -> dict[str, Any]:
-    """What came out of a run. ``mean_lines`` is that of its best checkpoint."""
+    """What came out of a run. ``mean_lines`` and ``cut_off_games`` are of its best checkpoint."""
     run, point = follower.run, follower.point
     best = run.best_evaluation
     best_lines = point.best_lines if point is not None and point.HasField("best_lines") else None
@@ -95,6 +96,7 @@ def summary_json(follower: Follower, *, slot: str | None) -> dict[str, Any]:
         "placements": point.placements if point is not None else 0,
         "seconds": round(seconds(point.elapsed), 3) if point is not None else 0.0,
         "mean_lines": best.mean_lines if best.games else None,
+        "cut_off_games": best.cut_off_games,
         "best_lines": best_lines,
         "slot": slot,
     }

@@ -203,7 +203,7 @@ def _training_curves(follower: Follower, width: int, room: int) -> list[list[Tex
             rows=upper,
             width=width,
             style=LINES_STYLE,
-            note=f"best {figures.lines(best.mean_lines)}" if best.games else "",
+            note=f"best {words.mean_word(best)}" if best.games else "",
             waiting="no game has ended yet",
             floor=0.0,
         ),

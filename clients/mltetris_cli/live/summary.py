@@ -53,7 +53,7 @@ def _columns(rows: list[tuple[str, str]], width: int) -> list[Text]:
 def _headline(run: Run) -> Text:
     best = run.best_evaluation
     target = run.training.budget.target_mean_lines
-    mean = f"{figures.lines(best.mean_lines)} lines a game" if best.games else ""
+    mean = f"{words.mean_word(best)} lines a game" if best.games else ""
     if run.reason == run_pb2.RUN_REASON_GOAL_REACHED:
         return Text(f"Goal reached: {mean} over {best.games} games.", style="bold bright_green")
     if run.state == run_pb2.RUN_STATE_FAILED:

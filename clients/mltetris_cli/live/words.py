@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mltetris_api.v1 import run_pb2
-from mltetris_client import Run, RunControl, is_final, name_of
+from mltetris_client import Evaluation, Run, RunControl, is_final, name_of
 
 from mltetris_cli.jsonify import seconds
 from mltetris_cli.live import figures
@@ -61,6 +61,11 @@ def goal_words(run: Run) -> str:
     if budget.HasField("max_duration"):
         parts.append(figures.span(seconds(budget.max_duration)))
     return " or ".join(parts) or "until stopped"
+
+
+def mean_word(evaluation: Evaluation) -> str:
+    """An evaluation's mean of lines; where games were cut off it is at least that: ``≥2,500``."""
+    return ("≥" if evaluation.cut_off_games else "") + figures.lines(evaluation.mean_lines)
 
 
 def view_word(control: RunControl) -> str:
