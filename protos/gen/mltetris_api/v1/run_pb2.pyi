@@ -134,6 +134,12 @@ class _RunReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunReason.V
     """FAILED: the server was restarted and the worker did not come back in time."""
     RUN_REASON_WORKER_UNRESPONSIVE: _RunReason.ValueType  # 9
     """FAILED: the worker is there but has gone silent."""
+    RUN_REASON_RESTARTING: _RunReason.ValueType  # 10
+    """STARTING once more: the worker died, hung or was gone, and `Run.restart_policy` lets the run go
+    on from its newest whole checkpoint. `Run.error` says what happened.
+    """
+    RUN_REASON_DISK_FULL: _RunReason.ValueType  # 11
+    """PAUSED: the server's disk is full. It goes on by itself when there is space again."""
 
 class RunReason(_RunReason, metaclass=_RunReasonEnumTypeWrapper):
     """Why a run is in its present state, where there is something to say."""
@@ -158,6 +164,12 @@ RUN_REASON_SERVER_RESTARTED: RunReason.ValueType  # 8
 """FAILED: the server was restarted and the worker did not come back in time."""
 RUN_REASON_WORKER_UNRESPONSIVE: RunReason.ValueType  # 9
 """FAILED: the worker is there but has gone silent."""
+RUN_REASON_RESTARTING: RunReason.ValueType  # 10
+"""STARTING once more: the worker died, hung or was gone, and `Run.restart_policy` lets the run go
+on from its newest whole checkpoint. `Run.error` says what happened.
+"""
+RUN_REASON_DISK_FULL: RunReason.ValueType  # 11
+"""PAUSED: the server's disk is full. It goes on by itself when there is space again."""
 Global___RunReason: _TypeAlias = RunReason  # noqa: Y015
 
 class _RunMode:
@@ -1115,6 +1127,39 @@ class RunCheckpoint(_message.Message):
 Global___RunCheckpoint: _TypeAlias = RunCheckpoint  # noqa: Y015
 
 @_typing.final
+class RestartPolicy(_message.Message):
+    """What becomes of a run whose worker dies, hangs, or is gone when the server
+    comes back: it goes on by itself as the same run, a training from its newest
+    whole checkpoint, anything else from its beginning.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_RESTARTS_FIELD_NUMBER: _builtins.int
+    BACKOFF_FIELD_NUMBER: _builtins.int
+    max_restarts: _builtins.int
+    """How often, over the whole run, before it is FAILED. Range 0..1000, default 0: never."""
+    @_builtins.property
+    def backoff(self) -> _duration_pb2.Duration:
+        """Wait before the first restart, doubled with each that follows, at most a minute (or this, where
+        it is longer). Range 10 ms to 1 hour, default 1 s.
+        """
+
+    def __init__(
+        self,
+        *,
+        max_restarts: _builtins.int = ...,
+        backoff: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["backoff", b"backoff"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backoff", b"backoff", "max_restarts", b"max_restarts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartPolicy: _TypeAlias = RestartPolicy  # noqa: Y015
+
+@_typing.final
 class TrainingSpec(_message.Message):
     """A training to run."""
 
@@ -1745,6 +1790,9 @@ class Run(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     LOG_TAIL_FIELD_NUMBER: _builtins.int
     COMMAND_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
+    RESTARTS_FIELD_NUMBER: _builtins.int
+    NEXT_START_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Server-chosen id, e.g. "train-7k2m9q"."""
     display_name: _builtins.str
@@ -1765,9 +1813,11 @@ class Run(_message.Message):
     """The command that asks for the same training again, its seed included once
     the run has started. Empty for other kinds of run.
     """
+    restarts: _builtins.int
+    """How often it has been restarted."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """What went wrong; set only when FAILED."""
+        """What went wrong; set when FAILED, and while it is restarted after a failure."""
 
     @_builtins.property
     def training(self) -> Global___TrainingSpec:
@@ -1817,6 +1867,14 @@ class Run(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it reached its final state. Unset before."""
 
+    @_builtins.property
+    def restart_policy(self) -> Global___RestartPolicy:
+        """What becomes of it when its worker dies."""
+
+    @_builtins.property
+    def next_start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the next worker is started; set only while it waits for that."""
+
     def __init__(
         self,
         *,
@@ -1842,10 +1900,13 @@ class Run(_message.Message):
         revision: _builtins.int = ...,
         log_tail: _builtins.str = ...,
         command: _builtins.str = ...,
+        restart_policy: Global___RestartPolicy | None = ...,
+        restarts: _builtins.int = ...,
+        next_start_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "control", b"control", "create_time", b"create_time", "demo", b"demo", "end_time", b"end_time", "error", b"error", "last_evaluation", b"last_evaluation", "metrics", b"metrics", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "training", b"training"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "control", b"control", "create_time", b"create_time", "demo", b"demo", "end_time", b"end_time", "error", b"error", "last_evaluation", b"last_evaluation", "metrics", b"metrics", "next_start_time", b"next_start_time", "restart_policy", b"restart_policy", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "checkpoints", b"checkpoints", "command", b"command", "control", b"control", "create_time", b"create_time", "demo", b"demo", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "id", b"id", "kind", b"kind", "last_evaluation", b"last_evaluation", "log_tail", b"log_tail", "metrics", b"metrics", "queue_position", b"queue_position", "reason", b"reason", "revision", b"revision", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "state", b"state", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "checkpoints", b"checkpoints", "command", b"command", "control", b"control", "create_time", b"create_time", "demo", b"demo", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "id", b"id", "kind", b"kind", "last_evaluation", b"last_evaluation", "log_tail", b"log_tail", "metrics", b"metrics", "next_start_time", b"next_start_time", "queue_position", b"queue_position", "reason", b"reason", "restart_policy", b"restart_policy", "restarts", b"restarts", "revision", b"revision", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "state", b"state", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["training", "demo", "benchmark", "simulation"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015

@@ -22,20 +22,37 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from mltetris_api.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mltetris/v1/system.proto\x12\x0bmltetris.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xf5\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64\x61ta_dir\x18\x03 \x01(\t\x12\x10\n\x08max_runs\x18\x04 \x01(\r\x12\x11\n\tlive_runs\x18\x05 \x01(\r\x12\x13\n\x0bqueued_runs\x18\x06 \x01(\r\x12\x13\n\x0b\x61\x63tive_slot\x18\x07 \x01(\t\x12\x16\n\x0epython_version\x18\x08 \x01(\t\x12\x10\n\x08platform\x18\t \x01(\t\x12\x10\n\x08watchers\x18\n \x01(\r2g\n\rSystemService\x12V\n\rGetServerInfo\x12!.mltetris.v1.GetServerInfoRequest\x1a\".mltetris.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mltetris/v1/system.proto\x12\x0bmltetris.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xaf\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64\x61ta_dir\x18\x03 \x01(\t\x12\x10\n\x08max_runs\x18\x04 \x01(\r\x12\x11\n\tlive_runs\x18\x05 \x01(\r\x12\x13\n\x0bqueued_runs\x18\x06 \x01(\r\x12\x13\n\x0b\x61\x63tive_slot\x18\x07 \x01(\t\x12\x16\n\x0epython_version\x18\x08 \x01(\t\x12\x10\n\x08platform\x18\t \x01(\t\x12\x10\n\x08watchers\x18\n \x01(\r\x12\x1f\n\x04role\x18\x0b \x01(\x0e\x32\x11.mltetris.v1.Role\x12\x17\n\x0ftokens_required\x18\x0c \x01(\x08\"\xa3\x01\n\x13ListActivityRequest\x12%\n\x03run\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9-]{0,64}$\x12*\n\x04slot\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\x12\x1b\n\tpage_size\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"X\n\x14ListActivityResponse\x12\'\n\x08\x61\x63tivity\x18\x01 \x03(\x0b\x32\x15.mltetris.v1.Activity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbd\x01\n\x08\x41\x63tivity\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x1f\n\x04role\x18\x04 \x01(\x0e\x32\x11.mltetris.v1.Role\x12\x0c\n\x04peer\x18\x05 \x01(\t\x12\x0b\n\x03run\x18\x06 \x01(\t\x12\x0c\n\x04slot\x18\x07 \x01(\t\x12\x0c\n\x04\x63ode\x18\x08 \x01(\x05\x12\x0f\n\x07summary\x18\t \x01(\t*@\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x32\xbc\x01\n\rSystemService\x12V\n\rGetServerInfo\x12!.mltetris.v1.GetServerInfoRequest\x1a\".mltetris.v1.GetServerInfoResponse\x12S\n\x0cListActivity\x12 .mltetris.v1.ListActivityRequest\x1a!.mltetris.v1.ListActivityResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mltetris.v1.system_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=74
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=96
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=99
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=344
-  _globals['_SYSTEMSERVICE']._serialized_start=346
-  _globals['_SYSTEMSERVICE']._serialized_end=449
+  _globals['_LISTACTIVITYREQUEST'].fields_by_name['run']._loaded_options = None
+  _globals['_LISTACTIVITYREQUEST'].fields_by_name['run']._serialized_options = b'\272H\025r\0232\021^[a-z0-9-]{0,64}$'
+  _globals['_LISTACTIVITYREQUEST'].fields_by_name['slot']._loaded_options = None
+  _globals['_LISTACTIVITYREQUEST'].fields_by_name['slot']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
+  _globals['_LISTACTIVITYREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTACTIVITYREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\005*\003\030\350\007'
+  _globals['_LISTACTIVITYREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTACTIVITYREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_ROLE']._serialized_start=881
+  _globals['_ROLE']._serialized_end=945
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=103
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=125
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=128
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=431
+  _globals['_LISTACTIVITYREQUEST']._serialized_start=434
+  _globals['_LISTACTIVITYREQUEST']._serialized_end=597
+  _globals['_LISTACTIVITYRESPONSE']._serialized_start=599
+  _globals['_LISTACTIVITYRESPONSE']._serialized_end=687
+  _globals['_ACTIVITY']._serialized_start=690
+  _globals['_ACTIVITY']._serialized_end=879
+  _globals['_SYSTEMSERVICE']._serialized_start=948
+  _globals['_SYSTEMSERVICE']._serialized_end=1136
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,12 @@
 isort:skip_file
 SystemService: the server itself."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -16,6 +19,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    """Not set."""
+    ROLE_VIEWER: _Role.ValueType  # 1
+    """Look: everything that changes nothing."""
+    ROLE_OPERATOR: _Role.ValueType  # 2
+    """Everything."""
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """What a caller may do."""
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+"""Not set."""
+ROLE_VIEWER: Role.ValueType  # 1
+"""Look: everything that changes nothing."""
+ROLE_OPERATOR: Role.ValueType  # 2
+"""Everything."""
+Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):
@@ -50,6 +77,8 @@ class GetServerInfoResponse(_message.Message):
     PYTHON_VERSION_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
     WATCHERS_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    TOKENS_REQUIRED_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The server's version, e.g. "0.1.0"."""
     data_dir: _builtins.str
@@ -68,6 +97,10 @@ class GetServerInfoResponse(_message.Message):
     """The server's platform, e.g. "Linux-6.1-x86_64"."""
     watchers: _builtins.int
     """Open board, metric and run streams."""
+    role: Global___Role.ValueType
+    """The caller's role."""
+    tokens_required: _builtins.bool
+    """Whether the server asks for tokens."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it started."""
@@ -85,11 +118,133 @@ class GetServerInfoResponse(_message.Message):
         python_version: _builtins.str = ...,
         platform: _builtins.str = ...,
         watchers: _builtins.int = ...,
+        role: Global___Role.ValueType = ...,
+        tokens_required: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_slot", b"active_slot", "data_dir", b"data_dir", "live_runs", b"live_runs", "max_runs", b"max_runs", "platform", b"platform", "python_version", b"python_version", "queued_runs", b"queued_runs", "start_time", b"start_time", "version", b"version", "watchers", b"watchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_slot", b"active_slot", "data_dir", b"data_dir", "live_runs", b"live_runs", "max_runs", b"max_runs", "platform", b"platform", "python_version", b"python_version", "queued_runs", b"queued_runs", "role", b"role", "start_time", b"start_time", "tokens_required", b"tokens_required", "version", b"version", "watchers", b"watchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
+
+@_typing.final
+class ListActivityRequest(_message.Message):
+    """Which activity to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    SLOT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    """Only what was done to this run; empty: all."""
+    slot: _builtins.str
+    """Only what was done to this slot; empty: all."""
+    page_size: _builtins.int
+    """Entries a page. Range 0..1000, 0: 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before. Default: the first page."""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        slot: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "run", b"run", "slot", b"slot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActivityRequest: _TypeAlias = ListActivityRequest  # noqa: Y015
+
+@_typing.final
+class ListActivityResponse(_message.Message):
+    """A page of activity, newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def activity(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activity]:
+        """The entries."""
+
+    def __init__(
+        self,
+        *,
+        activity: _abc.Iterable[Global___Activity] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActivityResponse: _TypeAlias = ListActivityResponse  # noqa: Y015
+
+@_typing.final
+class Activity(_message.Message):
+    """A call that changed something, or was refused to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    SLOT_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1, ascending, never used twice."""
+    method: _builtins.str
+    """The RPC's name, e.g. "DeleteSlot"."""
+    role: Global___Role.ValueType
+    """The caller's role."""
+    peer: _builtins.str
+    """Where the caller was: an IP address without its port, or "unix"; with mutual TLS the name in
+    its certificate before it, as "ann@192.0.2.7".
+    """
+    run: _builtins.str
+    """The run it was about; empty: none."""
+    slot: _builtins.str
+    """The slot it was about; empty: none."""
+    code: _builtins.int
+    """google.rpc.Code of the answer. 0: it was done."""
+    summary: _builtins.str
+    """One sentence for people, e.g. "renamed slot a to b", or why it was refused."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was answered."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        method: _builtins.str = ...,
+        role: Global___Role.ValueType = ...,
+        peer: _builtins.str = ...,
+        run: _builtins.str = ...,
+        slot: _builtins.str = ...,
+        code: _builtins.int = ...,
+        summary: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "method", b"method", "number", b"number", "peer", b"peer", "role", b"role", "run", b"run", "slot", b"slot", "summary", b"summary", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Activity: _TypeAlias = Activity  # noqa: Y015

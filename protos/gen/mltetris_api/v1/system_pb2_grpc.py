@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SystemServiceStub(object):
-    """Says what server this is.
+    """Says what server this is, and what was done on it.
     """
 
     def __init__(self, channel):
@@ -40,14 +40,26 @@ class SystemServiceStub(object):
                 request_serializer=mltetris_dot_v1_dot_system__pb2.GetServerInfoRequest.SerializeToString,
                 response_deserializer=mltetris_dot_v1_dot_system__pb2.GetServerInfoResponse.FromString,
                 _registered_method=True)
+        self.ListActivity = channel.unary_unary(
+                '/mltetris.v1.SystemService/ListActivity',
+                request_serializer=mltetris_dot_v1_dot_system__pb2.ListActivityRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_system__pb2.ListActivityResponse.FromString,
+                _registered_method=True)
 
 
 class SystemServiceServicer(object):
-    """Says what server this is.
+    """Says what server this is, and what was done on it.
     """
 
     def GetServerInfo(self, request, context):
         """Version, data directory, limits and load.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListActivity(self, request, context):
+        """The audit trail: who changed what, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +73,11 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     request_deserializer=mltetris_dot_v1_dot_system__pb2.GetServerInfoRequest.FromString,
                     response_serializer=mltetris_dot_v1_dot_system__pb2.GetServerInfoResponse.SerializeToString,
             ),
+            'ListActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListActivity,
+                    request_deserializer=mltetris_dot_v1_dot_system__pb2.ListActivityRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_system__pb2.ListActivityResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'mltetris.v1.SystemService', rpc_method_handlers)
@@ -70,7 +87,7 @@ def add_SystemServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SystemService(object):
-    """Says what server this is.
+    """Says what server this is, and what was done on it.
     """
 
     @staticmethod
@@ -90,6 +107,33 @@ class SystemService(object):
             '/mltetris.v1.SystemService/GetServerInfo',
             mltetris_dot_v1_dot_system__pb2.GetServerInfoRequest.SerializeToString,
             mltetris_dot_v1_dot_system__pb2.GetServerInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.SystemService/ListActivity',
+            mltetris_dot_v1_dot_system__pb2.ListActivityRequest.SerializeToString,
+            mltetris_dot_v1_dot_system__pb2.ListActivityResponse.FromString,
             options,
             channel_credentials,
             insecure,

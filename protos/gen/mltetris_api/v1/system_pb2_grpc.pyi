@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SystemServiceStub:
-    """Says what server this is."""
+    """Says what server this is, and what was done on it."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,17 +35,21 @@ class SystemServiceStub:
     def __new__(cls, channel: _aio.Channel) -> SystemServiceAsyncStub: ...
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetServerInfoRequest, _system_pb2.GetServerInfoResponse]
     """Version, data directory, limits and load."""
+    ListActivity: _grpc.UnaryUnaryMultiCallable[_system_pb2.ListActivityRequest, _system_pb2.ListActivityResponse]
+    """The audit trail: who changed what, newest first."""
 
 @_typing.type_check_only
 class SystemServiceAsyncStub(SystemServiceStub):
-    """Says what server this is."""
+    """Says what server this is, and what was done on it."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_system_pb2.GetServerInfoRequest, _system_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Version, data directory, limits and load."""
+    ListActivity: _aio.UnaryUnaryMultiCallable[_system_pb2.ListActivityRequest, _system_pb2.ListActivityResponse]  # type: ignore[assignment]
+    """The audit trail: who changed what, newest first."""
 
 class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Says what server this is."""
+    """Says what server this is, and what was done on it."""
 
     @_abc_1.abstractmethod
     def GetServerInfo(
@@ -54,5 +58,13 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_system_pb2.GetServerInfoResponse, _abc.Awaitable[_system_pb2.GetServerInfoResponse]]:
         """Version, data directory, limits and load."""
+
+    @_abc_1.abstractmethod
+    def ListActivity(
+        self,
+        request: _system_pb2.ListActivityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.ListActivityResponse, _abc.Awaitable[_system_pb2.ListActivityResponse]]:
+        """The audit trail: who changed what, newest first."""
 
 def add_SystemServiceServicer_to_server(servicer: SystemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

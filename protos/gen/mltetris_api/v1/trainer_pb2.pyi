@@ -35,6 +35,7 @@ class StartRunRequest(_message.Message):
     SIMULATION_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """A name for people. Up to 100 characters, default: made from the spec."""
     request_id: _builtins.str
@@ -57,6 +58,10 @@ class StartRunRequest(_message.Message):
     def simulation(self) -> _run_pb2.SimulationSpec:
         """A simulation: UNIMPLEMENTED here."""
 
+    @_builtins.property
+    def restart_policy(self) -> _run_pb2.RestartPolicy:
+        """What becomes of the run when its worker dies. Default: it is FAILED."""
+
     def __init__(
         self,
         *,
@@ -66,10 +71,11 @@ class StartRunRequest(_message.Message):
         simulation: _run_pb2.SimulationSpec | None = ...,
         display_name: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        restart_policy: _run_pb2.RestartPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "demo", b"demo", "simulation", b"simulation", "spec", b"spec", "training", b"training"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "demo", b"demo", "restart_policy", b"restart_policy", "simulation", b"simulation", "spec", b"spec", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "demo", b"demo", "display_name", b"display_name", "request_id", b"request_id", "simulation", b"simulation", "spec", b"spec", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "demo", b"demo", "display_name", b"display_name", "request_id", b"request_id", "restart_policy", b"restart_policy", "simulation", b"simulation", "spec", b"spec", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["training", "demo", "benchmark", "simulation"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015

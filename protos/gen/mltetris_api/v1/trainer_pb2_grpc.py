@@ -30,7 +30,10 @@ class TrainerServiceStub(object):
 
     Errors: a bad argument is INVALID_ARGUMENT with a google.rpc.BadRequest that
     names each field; an unknown run or slot NOT_FOUND; a taken name
-    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS.
+    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS;
+    a full disk, or more of something than the server allows, RESOURCE_EXHAUSTED.
+    Where the server asks for tokens: none or a wrong one UNAUTHENTICATED, a
+    viewer's where an operator's is needed PERMISSION_DENIED.
     """
 
     def __init__(self, channel):
@@ -151,7 +154,10 @@ class TrainerServiceServicer(object):
 
     Errors: a bad argument is INVALID_ARGUMENT with a google.rpc.BadRequest that
     names each field; an unknown run or slot NOT_FOUND; a taken name
-    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS.
+    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS;
+    a full disk, or more of something than the server allows, RESOURCE_EXHAUSTED.
+    Where the server asks for tokens: none or a wrong one UNAUTHENTICATED, a
+    viewer's where an operator's is needed PERMISSION_DENIED.
     """
 
     def StartRun(self, request, context):
@@ -422,7 +428,10 @@ class TrainerService(object):
 
     Errors: a bad argument is INVALID_ARGUMENT with a google.rpc.BadRequest that
     names each field; an unknown run or slot NOT_FOUND; a taken name
-    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS.
+    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS;
+    a full disk, or more of something than the server allows, RESOURCE_EXHAUSTED.
+    Where the server asks for tokens: none or a wrong one UNAUTHENTICATED, a
+    viewer's where an operator's is needed PERMISSION_DENIED.
     """
 
     @staticmethod

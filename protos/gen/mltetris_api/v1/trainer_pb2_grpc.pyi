@@ -31,7 +31,10 @@ class TrainerServiceStub:
 
     Errors: a bad argument is INVALID_ARGUMENT with a google.rpc.BadRequest that
     names each field; an unknown run or slot NOT_FOUND; a taken name
-    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS.
+    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS;
+    a full disk, or more of something than the server allows, RESOURCE_EXHAUSTED.
+    Where the server asks for tokens: none or a wrong one UNAUTHENTICATED, a
+    viewer's where an operator's is needed PERMISSION_DENIED.
     """
 
     @_typing.overload
@@ -87,7 +90,10 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
 
     Errors: a bad argument is INVALID_ARGUMENT with a google.rpc.BadRequest that
     names each field; an unknown run or slot NOT_FOUND; a taken name
-    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS.
+    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS;
+    a full disk, or more of something than the server allows, RESOURCE_EXHAUSTED.
+    Where the server asks for tokens: none or a wrong one UNAUTHENTICATED, a
+    viewer's where an operator's is needed PERMISSION_DENIED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -139,7 +145,10 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors: a bad argument is INVALID_ARGUMENT with a google.rpc.BadRequest that
     names each field; an unknown run or slot NOT_FOUND; a taken name
-    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS.
+    ALREADY_EXISTS; a wrong state FAILED_PRECONDITION; a damaged file DATA_LOSS;
+    a full disk, or more of something than the server allows, RESOURCE_EXHAUSTED.
+    Where the server asks for tokens: none or a wrong one UNAUTHENTICATED, a
+    viewer's where an operator's is needed PERMISSION_DENIED.
     """
 
     @_abc_1.abstractmethod

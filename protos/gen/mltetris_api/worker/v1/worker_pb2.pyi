@@ -402,6 +402,7 @@ class Welcome(_message.Message):
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
     GRACE_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
+    RESUMPTION_FIELD_NUMBER: _builtins.int
     acknowledged: _builtins.int
     """Number of the last event the server has stored."""
     paused: _builtins.bool
@@ -426,6 +427,10 @@ class Welcome(_message.Message):
     def grace(self) -> _duration_pb2.Duration:
         """How long to go on alone when the server is gone."""
 
+    @_builtins.property
+    def resumption(self) -> Global___Resumption:
+        """Where to go on, for the worker of a run that is restarted; unset: the run begins."""
+
     def __init__(
         self,
         *,
@@ -436,16 +441,65 @@ class Welcome(_message.Message):
         acknowledged: _builtins.int = ...,
         grace: _duration_pb2.Duration | None = ...,
         paused: _builtins.bool = ...,
+        resumption: Global___Resumption | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "demo", b"demo", "grace", b"grace", "spec", b"spec", "training", b"training", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "demo", b"demo", "grace", b"grace", "resumption", b"resumption", "spec", b"spec", "training", b"training", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "control", b"control", "demo", b"demo", "grace", b"grace", "paused", b"paused", "spec", b"spec", "training", b"training", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "control", b"control", "demo", b"demo", "grace", b"grace", "paused", b"paused", "resumption", b"resumption", "spec", b"spec", "training", b"training", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["training", "demo"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_spec) -> _WhichOneofReturnType_spec | None: ...
 
 Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
+
+@_typing.final
+class Resumption(_message.Message):
+    """Where the next worker of a run goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    METRIC_SEQUENCE_FIELD_NUMBER: _builtins.int
+    ELAPSED_FIELD_NUMBER: _builtins.int
+    FIRST_PLACEMENTS_FIELD_NUMBER: _builtins.int
+    BEST_FIELD_NUMBER: _builtins.int
+    STEERED_FIELD_NUMBER: _builtins.int
+    checkpoint: _run_pb2.CheckpointKind.ValueType
+    """Which of the run's own checkpoints; unspecified: it has none yet, and begins as its spec says."""
+    metric_sequence: _builtins.int
+    """Number of the last metric point stored: the next one is one more."""
+    first_placements: _builtins.int
+    """The run's placements at its very beginning: what its budget counts from."""
+    @_builtins.property
+    def elapsed(self) -> _duration_pb2.Duration:
+        """Time spent RUNNING before."""
+
+    @_builtins.property
+    def best(self) -> _run_pb2.Evaluation:
+        """The evaluation of the `best` that is stored; a worse one must not take its place."""
+
+    @_builtins.property
+    def steered(self) -> Global___Update:
+        """What was steered: learning rate, exploration, evaluation period; the budget is the spec's."""
+
+    def __init__(
+        self,
+        *,
+        checkpoint: _run_pb2.CheckpointKind.ValueType = ...,
+        metric_sequence: _builtins.int = ...,
+        elapsed: _duration_pb2.Duration | None = ...,
+        first_placements: _builtins.int = ...,
+        best: _run_pb2.Evaluation | None = ...,
+        steered: Global___Update | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "elapsed", b"elapsed", "steered", b"steered"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "checkpoint", b"checkpoint", "elapsed", b"elapsed", "first_placements", b"first_placements", "metric_sequence", b"metric_sequence", "steered", b"steered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resumption: _TypeAlias = Resumption  # noqa: Y015
 
 @_typing.final
 class Ack(_message.Message):
