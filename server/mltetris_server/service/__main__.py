@@ -22,6 +22,8 @@ from mltetris_server.runs.launchers.local import WORKER_COMMAND
 from mltetris_server.runs.settings import RunSettings
 from mltetris_server.service import logging
 from mltetris_server.service.addresses import CannotListen
+from mltetris_server.service.exposure import Security, Tls, is_local
+from mltetris_server.service.secrets import OPERATOR_VARIABLE, VIEWER_VARIABLE, read_tokens
 from mltetris_server.service.server import Server, ServerSettings
 
 _log = structlog.get_logger(__name__)
@@ -33,14 +35,15 @@ def main(
     """Runs the server until a signal ends it; returns the exit status."""
     options = _parse(arguments)
     logging.configure(options.log_format, options.log_level)
-    settings = ServerSettings(
-        listen=options.listen,
-        data_dir=options.data_dir,
-        runs=RunSettings(max_runs=options.max_runs, grace_s=options.grace),
-        worker_transport=options.worker_transport,
-        worker_command=tuple(worker_command),
-    )
     try:
+        settings = ServerSettings(
+            listen=options.listen,
+            data_dir=options.data_dir,
+            runs=RunSettings(max_runs=options.max_runs, grace_s=options.grace),
+            security=_security(options),
+            worker_transport=options.worker_transport,
+            worker_command=tuple(worker_command),
+        )
         asyncio.run(_serve(settings))
     except (DomainError, CannotListen) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -60,12 +63,25 @@ async def _serve(settings: ServerSettings) -> None:
             "pid": os.getpid(),
         }
         print(json.dumps(ready), flush=True)
+        if settings.security.insecure and not is_local(settings.listen):
+            _log.warning("open to the network: --insecure was said", address=server.address)
         _log.info("ready", address=server.address, data_dir=str(server.data_dir))
         await signals.ending.wait()
         _log.info("ending")
     finally:
         await server.stop()
     _log.info("ended")
+
+
+def _security(options: argparse.Namespace) -> Security:
+    """What the options say of TLS and tokens. Raises CannotListen."""
+    tls = None
+    if options.tls_cert is not None and options.tls_key is not None:
+        tls = Tls(options.tls_cert, options.tls_key, options.tls_client_ca)
+    elif options.tls_cert or options.tls_key or options.tls_client_ca:
+        raise CannotListen("TLS needs both --tls-cert and --tls-key")
+    tokens = read_tokens(options.operator_token_file, options.viewer_token_file)
+    return Security(tls, tokens, options.insecure)
 
 
 class Signals:
@@ -107,7 +123,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=_address,
         default="127.0.0.1:50051",
         metavar="HOST:PORT",
-        help="where to listen; port 0: any free one (default: %(default)s)",
+        help="where to listen, or unix:/path; port 0: any free one (default: %(default)s)",
     )
     parser.add_argument(
         "--data-dir",
@@ -133,6 +149,33 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--log-level", choices=("debug", "info", "warning", "error"), default="info"
     )
     parser.add_argument(
+        "--tls-cert", type=Path, metavar="FILE", help="certificate of the server, PEM"
+    )
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    parser.add_argument(
+        "--tls-client-ca",
+        type=Path,
+        metavar="FILE",
+        help="let only clients in that have a certificate of this CA, PEM",
+    )
+    parser.add_argument(
+        "--operator-token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"the token of those who may do everything (or ${OPERATOR_VARIABLE})",
+    )
+    parser.add_argument(
+        "--viewer-token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"the token of those who may look only (or ${VIEWER_VARIABLE})",
+    )
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="listen for other machines even without TLS or without a token",
+    )
+    parser.add_argument(
         "--worker-transport",
         choices=("auto", "unix", "loopback"),
         default="auto",
@@ -142,6 +185,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _address(text: str) -> str:
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return text
     host, colon, port = text.rpartition(":")
     if not host or not colon or not port.isdecimal() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:50051")

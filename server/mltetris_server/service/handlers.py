@@ -22,6 +22,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from mltetris_server.errors import DomainError, InvalidArgument
 from mltetris_server.service.errors import STATUS_DETAILS_KEY, code_of, details_of, message_of
+from mltetris_server.service.trail import Trail
 from mltetris_server.service.validation import validate
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -35,9 +36,14 @@ SHUTTING_DOWN: Final = "the server is shutting down: reconnect when it is back"
 
 
 class Binder:
-    """Makes gRPC handlers of servicers, and ends their calls when the server does."""
+    """Makes gRPC handlers of servicers, and ends their calls when the server does.
 
-    def __init__(self) -> None:
+    Args:
+        trail: writes down what is done; None: nothing is.
+    """
+
+    def __init__(self, trail: Trail | None = None) -> None:
+        self._trail = trail
         self._closing = False
         self._calls: set[asyncio.Task[Any]] = set()
         # From the task that does the work to the one in which gRPC runs the call.
@@ -87,7 +93,9 @@ class Binder:
             async with _Guard(self, method, context):
                 request = parse(raw)
                 # A task of its own, so that a caller who hangs up does not leave half a change.
-                call = asyncio.ensure_future(function(request, context))
+                call = asyncio.ensure_future(
+                    self._recorded(method, context, lambda: request, function(request, context))
+                )
                 self._calls.add(call)
                 call.add_done_callback(self._calls.discard)
                 call.add_done_callback(_note_unseen_failure)
@@ -97,17 +105,24 @@ class Binder:
 
         async def unary_stream(raw: bytes, context: Context) -> None:
             async with _Guard(self, method, context):
-                await self._stream(_pump(function(parse(raw), context), context))
+                request = parse(raw)
+                work = _pump(function(request, context), context)
+                await self._stream(self._recorded(method, context, lambda: request, work))
 
         async def stream_unary(raws: AsyncIterator[bytes], context: Context) -> Response:
             async with _Guard(self, method, context):
-                result: Response = await self._stream(function(_parsed(raws, parse), context))
+                requests = _Requests(raws, parse)
+                result: Response = await self._stream(
+                    self._recorded(
+                        method, context, lambda: requests.first, function(requests, context)
+                    )
+                )
                 return result
             raise AssertionError("unreachable: the guard re-raises")
 
         async def stream_stream(raws: AsyncIterator[bytes], context: Context) -> None:
             async with _Guard(self, method, context):
-                await self._stream(_pump(function(_parsed(raws, parse), context), context))
+                await self._stream(_pump(function(_Requests(raws, parse), context), context))
 
         if method.client_streaming and method.server_streaming:
             return grpc.stream_stream_rpc_method_handler(stream_stream, response_serializer=_encode)
@@ -116,6 +131,17 @@ class Binder:
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(unary_stream, response_serializer=_encode)
         return grpc.unary_unary_rpc_method_handler(unary_unary, response_serializer=_encode)
+
+    async def _recorded(
+        self,
+        method: MethodDescriptor,
+        context: Context,
+        request: Callable[[], Message | None],
+        work: Awaitable[Any],
+    ) -> Any:
+        if self._trail is None:
+            return await work
+        return await self._trail.record(method, context, request, work)
 
     async def _stream(self, work: Awaitable[Any]) -> Any:
         """Runs `work` so that `close_streams` can end it without ending the RPC's own task."""
@@ -187,11 +213,22 @@ def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
     return parse
 
 
-async def _parsed(
-    raws: AsyncIterator[bytes], parse: Callable[[bytes], Message]
-) -> AsyncIterator[Message]:
-    async for raw in raws:
-        yield parse(raw)
+class _Requests:
+    """The requests of a stream, parsed; remembers the first one."""
+
+    def __init__(self, raws: AsyncIterator[bytes], parse: Callable[[bytes], Message]) -> None:
+        self.first: Message | None = None
+        self._raws = aiter(raws)
+        self._parse = parse
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self
+
+    async def __anext__(self) -> Message:
+        request = self._parse(await anext(self._raws))
+        if self.first is None:
+            self.first = request
+        return request
 
 
 async def _pump(responses: AsyncGenerator[Response, None], context: Context) -> None:

@@ -19,6 +19,7 @@ from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.settings import RunSettings
 from mltetris_server.runs.threads import Thread
+from mltetris_server.service.access import Gate
 from mltetris_server.service.addresses import (
     CannotListen,
     WorkerTransport,
@@ -26,10 +27,12 @@ from mltetris_server.service.addresses import (
     remember_port,
     worker_address,
 )
+from mltetris_server.service.exposure import Security, check
 from mltetris_server.service.handlers import Binder
 from mltetris_server.service.options import SERVER_OPTIONS
 from mltetris_server.service.reflection import add_reflection
 from mltetris_server.service.system import SystemServicer
+from mltetris_server.service.trail import Trail
 from mltetris_server.service.trainer import TrainerServicer
 from mltetris_server.service.worker import WorkerServicer
 from mltetris_server.storage.datadir import DataDir
@@ -53,9 +56,10 @@ class ServerSettings:
     """What a server is started with."""
 
     listen: str
-    """`host:port`; port 0: any free one."""
+    """`host:port` (port 0: any free one) or `unix:/path`."""
     data_dir: Path
     runs: RunSettings
+    security: Security = field(default_factory=Security)
     worker_transport: WorkerTransport = "auto"
     worker_command: tuple[str, ...] = field(default=WORKER_COMMAND)
 
@@ -65,7 +69,7 @@ class Server:
 
     def __init__(self, address: str, data_dir: Path, manager: RunManager) -> None:
         self.address = address
-        """`host:port` it listens on."""
+        """`host:port` or `unix:/path` it listens on."""
         self.data_dir = data_dir
         self._manager = manager
         self._stack = contextlib.AsyncExitStack()
@@ -86,6 +90,7 @@ class Server:
 
     @classmethod
     async def _assemble(cls, settings: ServerSettings, stack: contextlib.AsyncExitStack) -> Server:
+        check(settings.listen, settings.security)
         data_dir = stack.enter_context(await asyncio.to_thread(DataDir.open, settings.data_dir))
         # Two threads: a large import must not hold up the metrics.
         history_thread = Thread("history")
@@ -97,8 +102,10 @@ class Server:
         slot_store = await models_thread(SlotStore, data_dir.slots, REFERENCES)
         models = Models(slot_store, run_store, models_thread)
 
-        public = grpc.aio.server(options=SERVER_OPTIONS)
-        port = _listen(public, settings.listen)
+        tokens = settings.security.tokens
+        public = grpc.aio.server(options=SERVER_OPTIONS, interceptors=[Gate(tokens)])
+        tls = settings.security.tls
+        port = _listen(public, settings.listen, tls.credentials() if tls else None)
         private = grpc.aio.server(options=SERVER_OPTIONS)
         address = _listen_for_workers(private, data_dir.root, settings.worker_transport)
 
@@ -110,7 +117,11 @@ class Server:
             settings=settings.runs,
             address=address,
         )
-        binder, worker_binder = Binder(), Binder()
+
+        async def keep(entry: system_pb2.Activity) -> int:
+            return await history_thread(history.activity.add, entry)
+
+        binder, worker_binder = Binder(Trail(keep)), Binder()
         public.add_generic_rpc_handlers(
             [
                 binder.bind(_TRAINER, TrainerServicer(manager, models)),
@@ -119,9 +130,13 @@ class Server:
                     SystemServicer(
                         manager=manager,
                         models=models,
+                        list_activity=lambda **asked: history_thread(
+                            history.activity.page, **asked
+                        ),
                         data_dir=data_dir.root,
                         max_runs=settings.runs.max_runs,
                         watchers=lambda: binder.open_streams,
+                        tokens_required=tokens.required,
                     ),
                 ),
             ]
@@ -151,8 +166,10 @@ class Server:
         stack.push_async_callback(end_public)
         for service in ("", *services):
             await healthiness.set(service, health_pb2.HealthCheckResponse.SERVING)
-        host = settings.listen.rpartition(":")[0]
-        return cls(f"{host}:{port}", data_dir.root, manager)
+        address = settings.listen
+        if not address.startswith("unix:"):
+            address = f"{address.rpartition(':')[0]}:{port}"
+        return cls(address, data_dir.root, manager)
 
     async def stop(self) -> None:
         """Ends everything in order: runs keep their last checkpoints, no process is left."""
@@ -163,12 +180,17 @@ class Server:
         self._manager.kill()
 
 
-def _listen(server: grpc.aio.Server, address: str) -> int:
-    """Takes `address` for `server`; returns the port."""
+def _listen(
+    server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None = None
+) -> int:
+    """Takes `address` for `server`, with TLS where there are `credentials`; returns the port."""
     if not address.startswith("unix:"):
         check_free(address)
     try:
-        port = server.add_insecure_port(address)
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise CannotListen(f"cannot listen on {address}: {error}") from error
     if port == 0:

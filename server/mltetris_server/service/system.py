@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from mltetris_api.v1 import system_pb2
 
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
+from mltetris_server.service.access import caller_role
 from mltetris_server.service.handlers import Context
 
 
@@ -19,7 +20,9 @@ class SystemServicer:
     """Answers `mltetris.v1.SystemService`.
 
     Args:
+        list_activity: as `ActivityStore.page`.
         watchers: counts the open streams.
+        tokens_required: whether callers need one.
     """
 
     def __init__(
@@ -27,15 +30,19 @@ class SystemServicer:
         *,
         manager: RunManager,
         models: Models,
+        list_activity: Callable[..., Awaitable[tuple[Sequence[system_pb2.Activity], str]]],
         data_dir: Path,
         max_runs: int,
         watchers: Callable[[], int],
+        tokens_required: bool,
     ) -> None:
         self._manager = manager
         self._models = models
+        self._list_activity = list_activity
         self._data_dir = data_dir
         self._max_runs = max_runs
         self._watchers = watchers
+        self._tokens_required = tokens_required
         self._start_time = Timestamp()
         self._start_time.GetCurrentTime()
 
@@ -54,4 +61,18 @@ class SystemServicer:
             python_version=platform.python_version(),
             platform=platform.platform(),
             watchers=self._watchers(),
+            role=caller_role(),
+            tokens_required=self._tokens_required,
         )
+
+    async def ListActivity(
+        self, request: system_pb2.ListActivityRequest, context: Context
+    ) -> system_pb2.ListActivityResponse:
+        """Returns a page of the audit trail, newest first."""
+        entries, token = await self._list_activity(
+            run=request.run,
+            slot=request.slot,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return system_pb2.ListActivityResponse(activity=entries, next_page_token=token)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mltetris_server import errors
 from mltetris_server.storage import names, paging
+from mltetris_server.storage.activity import ActivityStore
 from mltetris_server.storage.database import open_engine, translated
 from mltetris_server.storage.schema import episodes, metric_points, runs, state_changes
 
@@ -72,6 +73,8 @@ class History:
         """
         self._path = path
         self._engine = open_engine(path)
+        self.activity = ActivityStore(self._engine, path)
+        """Who did what."""
 
     def close(self) -> None:
         """Close the file. Closing twice is allowed."""

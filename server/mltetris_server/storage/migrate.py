@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from mltetris_server import errors
 
-NEWEST = "0001"
+NEWEST = "0002"
 """The newest revision in ``migrations/versions``."""
 
 SCRIPTS = Path(__file__).parent / "migrations"

@@ -78,3 +78,18 @@ state_changes = Table(
     Column("reason", Integer, nullable=False),
     Index("state_changes_of_run", "run_number", "id"),
 )
+
+activity = Table(
+    "activity",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    # Empty where it was about none.
+    Column("run", String(64), nullable=False),
+    Column("slot", String(64), nullable=False),
+    # mltetris.v1.Activity
+    Column("entry", LargeBinary, nullable=False),
+    Index("activity_of_run", "run", "number"),
+    Index("activity_of_slot", "slot", "number"),
+    # A number is never used twice, whatever was swept out.
+    sqlite_autoincrement=True,
+)

@@ -20,6 +20,9 @@ _LOG_TAIL_BYTES: Final = 4000
 _POLL_S: Final = 0.25
 
 _RUN_VARIABLE: Final = "MLTETRIS_WORKER_RUN"
+_NOT_FOR_WORKERS: Final = frozenset(
+    {"MLTETRIS_OPERATOR_TOKEN", "MLTETRIS_VIEWER_TOKEN", "MLTETRIS_TOKEN"}
+)
 
 WORKER_COMMAND: Final = (sys.executable, "-m", "mltetris_server.worker")
 """The program; what it is to do reaches it through its environment, never its arguments, which
@@ -44,7 +47,12 @@ class LocalLauncher:
     def launch(self, link: Link) -> Worker:
         """Starts a worker; see `Launcher.launch`."""
         log = self._log_path(link.run)
-        environment = os.environ | {
+        environment = {
+            # A worker has no business with what lets callers in.
+            name: value
+            for name, value in os.environ.items()
+            if name not in _NOT_FOR_WORKERS
+        } | {
             "MLTETRIS_WORKER_ADDRESS": link.address,
             _RUN_VARIABLE: link.run,
             "MLTETRIS_WORKER_SECRET": link.secret,
