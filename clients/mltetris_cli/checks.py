@@ -179,11 +179,13 @@ def check_port() -> Check:
 
 def check_server(settings: Settings, *, needed: bool) -> Check:
     """Whether a server answers, and which."""
-    from mltetris_client import MlTetrisError, connect
+    from mltetris_client import MlTetrisError
+
+    from mltetris_cli.connecting import open_trainer
 
     title = "server"
     try:
-        with connect(settings.server, timeout=5.0) as trainer:
+        with open_trainer(settings, timeout=5.0) as trainer:
             info = trainer.get_server_info()
             address = trainer.address
     except MlTetrisError as error:

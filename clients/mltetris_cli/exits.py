@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     NOT_FOUND = 4
     WRONG_STATE = 5
+    DENIED = 6
     INTERRUPT = 130
 
 

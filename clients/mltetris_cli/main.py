@@ -6,11 +6,24 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mltetris_cli.commands import control, demo, doctor, plot, runs, serve, slots, train, up, watch
+from mltetris_cli.commands import (
+    cert,
+    control,
+    demo,
+    doctor,
+    plot,
+    runs,
+    serve,
+    slots,
+    train,
+    up,
+    watch,
+)
 from mltetris_cli.exits import CliError, ExitCode, Terminated, one_line
 from mltetris_cli.options import OutputOption
 from mltetris_cli.session import GlobalFlags
@@ -37,6 +50,38 @@ def mltetris(
         ),
     ] = None,
     output: OutputOption = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file with the token that the server asks for. "
+            "(env MLTETRIS_TOKEN_FILE, or the token itself in MLTETRIS_TOKEN)",
+            show_default=False,
+        ),
+    ] = None,
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Connect with TLS to a server whose certificate is of this CA, PEM. "
+            "(env MLTETRIS_TLS_CA)",
+            show_default=False,
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Your own certificate, for a server that asks for one. (env MLTETRIS_TLS_CERT)",
+            show_default=False,
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Its private key. (env MLTETRIS_TLS_KEY)", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """\b
     Examples:
@@ -51,14 +96,21 @@ def mltetris(
     Trains agents to play Tetris; shows and steers them while they learn.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server, 4 not found,
-    5 wrong state, 130 interrupted. Settings come from flags, then from the
+    5 wrong state, 6 not allowed, 130 interrupted. Settings come from flags, then from the
     environment, then from the config file.
     """
-    context.obj = GlobalFlags(server=server, output=output)
+    access = {
+        "token_file": token_file,
+        "tls_ca": tls_ca,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+    }
+    context.obj = GlobalFlags(server=server, output=output, access=access)
 
 
 up.register(app)
 serve.register(app)
+cert.register(app)
 train.register(app)
 demo.register(app)
 watch.register(app)

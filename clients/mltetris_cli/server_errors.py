@@ -10,6 +10,8 @@ from mltetris_client import (
     MlTetrisError,
     NoAnswer,
     NotFound,
+    PermissionDenied,
+    Unauthenticated,
     Unreachable,
     WrongState,
 )
@@ -22,6 +24,8 @@ _CODES: tuple[tuple[type[MlTetrisError], ExitCode], ...] = (
     (NoAnswer, ExitCode.UNREACHABLE),
     (NotFound, ExitCode.NOT_FOUND),
     (WrongState, ExitCode.WRONG_STATE),
+    (Unauthenticated, ExitCode.DENIED),
+    (PermissionDenied, ExitCode.DENIED),
 )
 
 

@@ -200,12 +200,14 @@ def wait_interruptibly(process: subprocess.Popen[Any]) -> int:
 
 
 def check_listen(address: str) -> None:
-    """Raises CliError unless it is HOST:PORT, with a port of 0..65535."""
+    """Raises CliError unless it is HOST:PORT, with a port of 0..65535, or unix:/PATH."""
+    if address.startswith("unix:") and len(address) > len("unix:"):
+        return
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise CliError(
             f"{address!r} is not an address to listen on",
-            "Write HOST:PORT, for example 127.0.0.1:50051; port 0 is any free one.",
+            "Write HOST:PORT, for example 127.0.0.1:50051; port 0 is any free one. Or unix:/PATH.",
             ExitCode.USAGE,
         )
 

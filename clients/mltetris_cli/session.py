@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ class GlobalFlags:
 
     server: str | None = None
     output: Output | None = None
+    access: Mapping[str, Path | None] = field(default_factory=dict)
 
 
 class Session:
@@ -43,7 +44,10 @@ class Session:
     ) -> None:
         flags: GlobalFlags = context.obj or GlobalFlags()
         self.settings: Settings = load_settings(
-            server=server or flags.server, output=output or flags.output, data_dir=data_dir
+            server=server or flags.server,
+            output=output or flags.output,
+            data_dir=data_dir,
+            access=flags.access,
         )
 
     @property
@@ -63,9 +67,9 @@ class Session:
 
     def connect(self) -> Trainer:
         """Opens the connection; use it in a ``with``."""
-        import mltetris_client
+        from mltetris_cli.connecting import open_trainer
 
-        return mltetris_client.connect(self.settings.server)
+        return open_trainer(self.settings)
 
     def say(self, text: str) -> None:
         """Tells a person, on stderr."""

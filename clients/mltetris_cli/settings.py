@@ -1,13 +1,15 @@
 """Where settings come from: flags before the environment before the config file.
 
 The config file is ``config.toml`` in the user's config folder (``mltetris doctor`` says where), or
-the file that MLTETRIS_CONFIG names. It may hold ``server``, ``data_dir`` and ``output``.
+the file that MLTETRIS_CONFIG names. It may hold ``server``, ``data_dir``, ``output`` and what lets
+the command into a server: ``token_file``, ``tls_ca``, ``tls_cert`` and ``tls_key``.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from mltetris_cli.exits import CliError, ExitCode
 
 DEFAULT_DATA_DIR = "checkpoints"
 DEFAULT_LISTEN = "127.0.0.1:50051"
-_KEYS = {"server": str, "data_dir": str, "output": str}
+_ACCESS_KEYS = ("token_file", "tls_ca", "tls_cert", "tls_key")
+_KEYS = dict.fromkeys(("server", "data_dir", "output", *_ACCESS_KEYS), str)
 
 
 class Output(StrEnum):
@@ -35,6 +38,8 @@ class Settings:
     server: str | None
     data_dir: Path
     output: Output
+    access: Mapping[str, str] = field(default_factory=dict)
+    """``token_file``, ``tls_ca``, ``tls_cert`` and ``tls_key``, as far as somebody named them."""
 
 
 def config_path() -> Path:
@@ -48,7 +53,11 @@ def config_path() -> Path:
 
 
 def load_settings(
-    *, server: str | None = None, data_dir: Path | None = None, output: Output | None = None
+    *,
+    server: str | None = None,
+    data_dir: Path | None = None,
+    output: Output | None = None,
+    access: Mapping[str, Path | None] | None = None,
 ) -> Settings:
     """Combines flags (None: not given), environment and config file.
 
@@ -73,7 +82,21 @@ def load_settings(
             os.environ.get("MLTETRIS_DATA_DIR") or config.get("data_dir") or DEFAULT_DATA_DIR
         ).expanduser(),
         output=output,
+        access=_access(access or {}, config),
     )
+
+
+def _access(flags: Mapping[str, Path | None], config: Mapping[str, str]) -> dict[str, str]:
+    chosen = {}
+    for key in _ACCESS_KEYS:
+        flag = flags.get(key)
+        value = str(flag) if flag else os.environ.get(f"MLTETRIS_{key.upper()}") or config.get(key)
+        # A token in the environment was put there for now, a file's name in the config for always.
+        if key == "token_file" and not flag and os.environ.get("MLTETRIS_TOKEN"):
+            continue
+        if value:
+            chosen[key] = value
+    return chosen
 
 
 def _read_config(path: Path) -> dict[str, str]:

@@ -25,6 +25,8 @@ any number of threads.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mltetris_api.v1.board_pb2 import BoardFrame
 from mltetris_api.v1.run_pb2 import (
     Budget,
@@ -44,6 +46,7 @@ from mltetris_api.v1.system_pb2 import GetServerInfoResponse
 from mltetris_api.v1.trainer_pb2 import StreamBoardResponse, WatchRunsResponse
 
 from mltetris_client import specs
+from mltetris_client.access import Access
 from mltetris_client.boards import BoardStream
 from mltetris_client.channel import ADDRESS_VARIABLE, DEFAULT_ADDRESS, DEFAULT_PORT
 from mltetris_client.errors import (
@@ -57,8 +60,10 @@ from mltetris_client.errors import (
     NoAnswer,
     NotFound,
     NotSupported,
+    PermissionDenied,
     ServerFault,
     TooSlow,
+    Unauthenticated,
     Unreachable,
     WrongState,
 )
@@ -70,6 +75,7 @@ __all__ = [
     "ADDRESS_VARIABLE",
     "DEFAULT_ADDRESS",
     "DEFAULT_PORT",
+    "Access",
     "AlreadyExists",
     "BoardFrame",
     "BoardStream",
@@ -92,6 +98,7 @@ __all__ = [
     "NotFound",
     "NotSupported",
     "Notice",
+    "PermissionDenied",
     "Run",
     "RunControl",
     "RunEvents",
@@ -101,6 +108,7 @@ __all__ = [
     "TooSlow",
     "Trainer",
     "TrainingSpec",
+    "Unauthenticated",
     "Unreachable",
     "WatchRunsResponse",
     "WrongState",
@@ -113,14 +121,39 @@ __all__ = [
 ]
 
 
-def connect(address: str | None = None, *, timeout: float = 30.0) -> Trainer:
+def connect(
+    address: str | None = None,
+    *,
+    timeout: float = 30.0,
+    token: str | None = None,
+    token_file: Path | str | None = None,
+    tls_ca: Path | str | None = None,
+    tls_cert: Path | str | None = None,
+    tls_key: Path | str | None = None,
+) -> Trainer:
     """Connects to a server; use the result in a ``with``.
 
-    ``address`` is HOST:PORT; None is the environment's MLTETRIS_SERVER, else localhost:50051.
-    ``timeout`` is how long one call may take, in seconds (streams may take for ever). Nothing is
-    sent before the first call, which raises `Unreachable` where nobody answers.
+    Nothing is sent before the first call, which raises `Unreachable` where nobody answers and
+    `Unauthenticated` where the server does not know the token.
+
+    Args:
+        address: HOST:PORT or unix:/PATH; None is the environment's MLTETRIS_SERVER, else
+            localhost:50051. ``https://`` before it asks for TLS with a certificate that this
+            machine trusts, ``http://`` for none.
+        timeout: Seconds one call may take; streams may take for ever.
+        token: Sent with every call; None: what is in ``token_file``, else the environment's
+            MLTETRIS_TOKEN, else what is in the file that MLTETRIS_TOKEN_FILE names, else none.
+        token_file: A file with the token.
+        tls_ca: PEM file of the CA that the server's certificate must be of; it makes the
+            connection use TLS. None: the environment's MLTETRIS_TLS_CA.
+        tls_cert: PEM file of a certificate of your own, for servers that ask for one; with
+            ``tls_key``, its private key. None: MLTETRIS_TLS_CERT and MLTETRIS_TLS_KEY.
 
     Raises:
-        InvalidArgument: the address is malformed.
+        InvalidArgument: the address is malformed, a file cannot be read, or the token would go to
+            another machine without TLS.
     """
-    return Trainer(address, timeout=timeout)
+    access = Access.of(
+        token=token, token_file=token_file, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key
+    )
+    return Trainer(address, access, timeout=timeout)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from dataclasses import dataclass
+from enum import StrEnum
 
 import grpc
 
+from mltetris_client.access import Access, TokenSender
 from mltetris_client.errors import InvalidArgument
 
 DEFAULT_ADDRESS = "localhost:50051"
@@ -30,17 +33,49 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-def resolve_address(address: str | None) -> str:
-    """Returns ``HOST:PORT`` for what a person wrote, or the default.
+class Scheme(StrEnum):
+    """How an address says that it is to be reached."""
+
+    ANY = ""
+    """It does not: with TLS where there are files for it."""
+    PLAIN = "http"
+    """Without TLS, whoever may read along."""
+    TLS = "https"
+    """With TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is: ``HOST:PORT`` or ``unix:/path``, and how it is to be reached."""
+
+    target: str
+    scheme: Scheme = Scheme.ANY
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine by its name."""
+        return self.target.startswith("unix:") or is_loopback(self.target)
+
+
+def resolve_address(address: str | None) -> Address:
+    """Returns the address for what a person wrote, or the default.
 
     ``None`` is the environment's MLTETRIS_SERVER, else localhost:50051; a missing port is 50051.
+    ``https://`` before it asks for TLS, ``http://`` for none.
 
     Raises:
-        InvalidArgument: it is neither HOST, HOST:PORT nor [IPv6]:PORT, or the port is not 1..65535.
+        InvalidArgument: it is neither HOST, HOST:PORT, [IPv6]:PORT nor unix:/PATH, or the port is
+            not 1..65535.
     """
     if address is None:
         address = os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS
     text = address.strip()
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return Address(text)
+    scheme = Scheme.ANY
+    for known in (Scheme.PLAIN, Scheme.TLS):
+        if text.startswith(f"{known}://"):
+            scheme, text = known, text.removeprefix(f"{known}://").removesuffix("/")
     host, separator, port = text.rpartition(":")
     if not separator or text.endswith("]"):
         host, port = text, str(DEFAULT_PORT)
@@ -52,7 +87,7 @@ def resolve_address(address: str | None) -> str:
             f"{address!r} is not an address of a server",
             hint="Write HOST:PORT, for example localhost:50051.",
         )
-    return f"{host}:{port}"
+    return Address(f"{host}:{port}", scheme)
 
 
 def is_loopback(address: str) -> bool:
@@ -66,10 +101,32 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def open_channel(address: str) -> grpc.Channel:
-    """Opens a channel; nothing is sent before the first call."""
+def open_channel(address: Address, access: Access) -> grpc.Channel:
+    """Opens a channel; nothing is sent before the first call.
+
+    Raises:
+        InvalidArgument: a file of TLS cannot be read, TLS is both asked for and ruled out, or the
+            token would travel where others can read it.
+    """
     options: list[tuple[str, int]] = list(_OPTIONS)
-    if is_loopback(address):
+    if address.is_local:
         # gRPC follows http_proxy even to this machine, where no proxy can find us.
         options.append(("grpc.enable_http_proxy", 0))
-    return grpc.insecure_channel(address, options=options)
+    if address.scheme is Scheme.PLAIN and access.uses_tls:
+        raise InvalidArgument(
+            f"http://{address.target} is without TLS, and there are files for TLS",
+            hint="Write https://, or leave them out.",
+        )
+    if address.scheme is Scheme.TLS or access.uses_tls:
+        channel = grpc.secure_channel(address.target, access.credentials(), options=options)
+    else:
+        if access.token and not address.is_local and address.scheme is not Scheme.PLAIN:
+            raise InvalidArgument(
+                f"without TLS everybody on the way to {address.target} could read the token",
+                hint="Write https:// before the address or name the server's CA; or http:// if "
+                "they may.",
+            )
+        channel = grpc.insecure_channel(address.target, options=options)
+    if not access.token:
+        return channel
+    return grpc.intercept_channel(channel, TokenSender(access.token))

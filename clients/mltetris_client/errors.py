@@ -123,6 +123,20 @@ class TooSlow(MlTetrisError):
     default_hint = "Send less, or read faster."
 
 
+class Unauthenticated(MlTetrisError):
+    """The server asks for a token, and there was none or a wrong one."""
+
+    default_code = grpc.StatusCode.UNAUTHENTICATED
+    default_hint = "Set MLTETRIS_TOKEN_FILE to the file with the token, or ask who runs the server."
+
+
+class PermissionDenied(MlTetrisError):
+    """The token is a viewer's: it may look and nothing else."""
+
+    default_code = grpc.StatusCode.PERMISSION_DENIED
+    default_hint = "Use the operator's token."
+
+
 class Cancelled(MlTetrisError):
     """The call or the connection was closed on this side."""
 
@@ -153,6 +167,8 @@ _KINDS: tuple[type[MlTetrisError], ...] = (
     NoAnswer,
     NotSupported,
     TooSlow,
+    Unauthenticated,
+    PermissionDenied,
     Cancelled,
     ServerFault,
 )

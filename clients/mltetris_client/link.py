@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from mltetris_api.v1 import system_pb2, system_pb2_grpc, trainer_pb2_grpc
 
 from mltetris_client._calls import translated
+from mltetris_client.access import Access
 from mltetris_client.channel import open_channel, resolve_address
 from mltetris_client.errors import NoAnswer, Unreachable
 
@@ -18,12 +19,13 @@ _Response = TypeVar("_Response")
 class Link:
     """The connection below a `Trainer`; gRPC makes it when the first call needs it."""
 
-    def __init__(self, address: str | None, *, timeout: float) -> None:
-        self.address = resolve_address(address)
+    def __init__(self, address: str | None, access: Access, *, timeout: float) -> None:
+        place = resolve_address(address)
+        self.address = place.target
         self.timeout = timeout
         self.answered = False
         """Whether the server has answered anything over this connection yet."""
-        self._channel = open_channel(self.address)
+        self._channel = open_channel(place, access)
         self.trainer = trainer_pb2_grpc.TrainerServiceStub(self._channel)
         self.system = system_pb2_grpc.SystemServiceStub(self._channel)
 

@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from mltetris_api.v1 import run_pb2, system_pb2, trainer_pb2
 
 from mltetris_client import specs
+from mltetris_client.access import Access
 from mltetris_client.boards import BoardStream
 from mltetris_client.errors import InvalidArgument
 from mltetris_client.link import Link
@@ -28,12 +29,14 @@ class Trainer(SlotCalls):
     call may raise.
     """
 
-    def __init__(self, address: str | None = None, *, timeout: float = 30.0) -> None:
-        super().__init__(Link(address, timeout=timeout))
+    def __init__(
+        self, address: str | None = None, access: Access | None = None, *, timeout: float = 30.0
+    ) -> None:
+        super().__init__(Link(address, access or Access.of(), timeout=timeout))
 
     @property
     def address(self) -> str:
-        """Where the server is, as HOST:PORT."""
+        """Where the server is, as HOST:PORT or unix:/PATH."""
         return self._link.address
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -20,7 +21,10 @@ def register(app: typer.Typer) -> None:
 def serve(
     context: typer.Context,
     listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 is a free one.")
+        str,
+        typer.Option(
+            metavar="HOST:PORT", help="Where to listen, or unix:/PATH; port 0 is a free one."
+        ),
     ] = DEFAULT_LISTEN,
     data_dir: DataDirOption = None,
     max_runs: Annotated[
@@ -38,6 +42,50 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The server's certificate, PEM.", rich_help_panel="Who may in"
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its private key, PEM.", rich_help_panel="Who may in"),
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Let only clients in that have a certificate of this CA, PEM.",
+            rich_help_panel="Who may in",
+        ),
+    ] = None,
+    operator_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The token of those who may do everything. (env MLTETRIS_OPERATOR_TOKEN)",
+            rich_help_panel="Who may in",
+            show_default=False,
+        ),
+    ] = None,
+    viewer_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The token of those who may look only. (env MLTETRIS_VIEWER_TOKEN)",
+            rich_help_panel="Who may in",
+            show_default=False,
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            help="Listen for other machines even without TLS or without a token.",
+            rich_help_panel="Who may in",
+        ),
+    ] = False,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged.")
     ] = "info",
@@ -51,10 +99,14 @@ def serve(
     Examples:
       mltetris serve                          on localhost, port 50051
       mltetris serve --data-dir /data/tetris --max-runs 8
-      mltetris serve --listen 0.0.0.0:50051   for all machines; no password!
+      mltetris serve --listen 0.0.0.0:50051 \\
+          --tls-cert certs/server.pem --tls-key certs/server-key.pem \\
+          --operator-token-file operator.token   for all machines
 
-    Starts a server. Its log goes to stderr; with -o json stdout gets one line
-    when it is ready. Ctrl-C ends it with every run checkpointed.
+    Starts a server. It listens for this machine alone, unless it has TLS and a
+    token (`mltetris cert` makes certificates to try with) or --insecure is said.
+    Its log goes to stderr; with -o json stdout gets one line when it is ready.
+    Ctrl-C ends it with every run checkpointed.
     """
     from mltetris_cli.serving import run_serve
     from mltetris_cli.session import Session
@@ -66,4 +118,15 @@ def serve(
         arguments += ["--max-runs", str(max_runs)]
     if grace is not None:
         arguments += ["--grace", str(grace)]
+    for flag, file in (
+        ("--tls-cert", tls_cert),
+        ("--tls-key", tls_key),
+        ("--tls-client-ca", tls_client_ca),
+        ("--operator-token-file", operator_token_file),
+        ("--viewer-token-file", viewer_token_file),
+    ):
+        if file is not None:
+            arguments += [flag, str(file)]
+    if insecure:
+        arguments.append("--insecure")
     run_serve(session, listen, tuple(arguments))
