@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from mltetris_cli.commands import (
+    activity,
     cert,
     control,
     demo,
@@ -115,6 +116,7 @@ train.register(app)
 demo.register(app)
 watch.register(app)
 runs.register(app)
+activity.register(app)
 plot.register(app)
 control.register(app)
 slots.register(app)

@@ -42,7 +42,7 @@ from mltetris_api.v1.run_pb2 import (
     TrainingSpec,
 )
 from mltetris_api.v1.slot_pb2 import Slot
-from mltetris_api.v1.system_pb2 import GetServerInfoResponse
+from mltetris_api.v1.system_pb2 import Activity, GetServerInfoResponse
 from mltetris_api.v1.trainer_pb2 import StreamBoardResponse, WatchRunsResponse
 
 from mltetris_client import specs
@@ -76,6 +76,7 @@ __all__ = [
     "DEFAULT_ADDRESS",
     "DEFAULT_PORT",
     "Access",
+    "Activity",
     "AlreadyExists",
     "BoardFrame",
     "BoardStream",

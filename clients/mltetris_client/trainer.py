@@ -321,3 +321,27 @@ class Trainer(SlotCalls):
     def get_server_info(self) -> system_pb2.GetServerInfoResponse:
         """Version, data directory, limits and load of the server."""
         return self._link.unary(self._link.system.GetServerInfo, system_pb2.GetServerInfoRequest())
+
+    def list_activity(
+        self, *, run: str = "", slot: str = "", limit: int | None = 100
+    ) -> list[system_pb2.Activity]:
+        """The audit trail, newest first: all of it (None), or the first ``limit`` entries.
+
+        Args:
+            run: Only what was done to this run.
+            slot: Only what was done to this slot.
+            limit: Entries at most.
+
+        Raises:
+            InvalidArgument, PermissionDenied.
+        """
+        request = system_pb2.ListActivityRequest(run=run, slot=slot)
+        entries: list[system_pb2.Activity] = []
+        while limit is None or len(entries) < limit:
+            request.page_size = _PAGE if limit is None else min(_PAGE, limit - len(entries))
+            response = self._link.unary(self._link.system.ListActivity, request)
+            entries.extend(response.activity)
+            request.page_token = response.next_page_token
+            if not response.next_page_token:
+                break
+        return entries

@@ -193,7 +193,7 @@ Global___ListActivityResponse: _TypeAlias = ListActivityResponse  # noqa: Y015
 
 @_typing.final
 class Activity(_message.Message):
-    """A call that changed something, or was refused to."""
+    """A well-formed call that changed something, or was to and could not."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
