@@ -70,6 +70,13 @@ class TooSlow(DomainError):
     """
 
 
+class TooMany(DomainError):
+    """More of something than the server allows at once (RESOURCE_EXHAUSTED).
+
+    The message names the limit and the flag that sets it.
+    """
+
+
 class NotSupported(DomainError):
     """Declared in the contract, not offered by this server (UNIMPLEMENTED)."""
 

@@ -33,6 +33,26 @@ def serve(
             min=1, help="Runs that may go at once. (default number of cores)", show_default=False
         ),
     ] = None,
+    max_queued: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Runs that may wait for a place. (default 1000)", show_default=False
+        ),
+    ] = None,
+    max_watchers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Streams that may be open on one run. (default 1000)", show_default=False
+        ),
+    ] = None,
+    max_streams: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Streams that may be open on one connection. (default 1000)",
+            show_default=False,
+        ),
+    ] = None,
     grace: Annotated[
         float | None,
         typer.Option(
@@ -114,10 +134,15 @@ def serve(
     session = Session(context, output=output, data_dir=data_dir)
     arguments = ["--log-level", log_level]
     arguments += ["--log-format", log_format or ("json" if session.json else "console")]
-    if max_runs is not None:
-        arguments += ["--max-runs", str(max_runs)]
-    if grace is not None:
-        arguments += ["--grace", str(grace)]
+    for limit, number in (
+        ("--max-runs", max_runs),
+        ("--max-queued", max_queued),
+        ("--max-watchers", max_watchers),
+        ("--max-streams", max_streams),
+        ("--grace", grace),
+    ):
+        if number is not None:
+            arguments += [limit, str(number)]
     for flag, file in (
         ("--tls-cert", tls_cert),
         ("--tls-key", tls_key),

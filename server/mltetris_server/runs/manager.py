@@ -12,12 +12,13 @@ import structlog
 from mltetris_api.v1 import run_pb2, trainer_pb2
 from mltetris_api.v1.run_pb2 import RunReason
 
-from mltetris_server.errors import NotFound, Unavailable, WrongState
+from mltetris_server.errors import NotFound, TooMany, Unavailable, WrongState
 from mltetris_server.runs import control, metrics, specs, states
 from mltetris_server.runs.boards import DEFAULT_FPS
 from mltetris_server.runs.events import RunEvents
 from mltetris_server.runs.launchers import Launcher
 from mltetris_server.runs.models import Models
+from mltetris_server.runs.places import Places
 from mltetris_server.runs.queue import RunQueue
 from mltetris_server.runs.run import LiveRun
 from mltetris_server.runs.settings import RunSettings
@@ -69,6 +70,13 @@ class RunManager:
         )
         self._runs: dict[str, LiveRun] = {}
         self._queue = RunQueue()
+        self._watching = Places(
+            settings.max_watchers,
+            lambda run: (
+                f"{f'run {run} has' if run else 'all runs together have'} "
+                f"{settings.max_watchers} streams, the most this server allows (--max-watchers)"
+            ),
+        )
         self._starting = asyncio.Lock()
         self._pumping = asyncio.Lock()
         self._closing = False
@@ -171,6 +179,11 @@ class RunManager:
             if self._closing:
                 raise Unavailable("the server is shutting down: it starts nothing any more")
             specs.check(request)
+            if len(self._queue) >= self._settings.max_queued:
+                raise TooMany(
+                    f"{len(self._queue)} runs wait already, the most this server allows "
+                    "(--max-queued): try again when one has started, or stop one"
+                )
             run_id = await self._new_id(request)
             if request.HasField("training"):
                 model = await self._models.check_training(request.training)
@@ -271,9 +284,10 @@ class RunManager:
             runs, _ = await self._disk(self._history.list_runs, (), (), _WATCHED_RUNS, "")
             return runs
 
-        async with contextlib.aclosing(self.events.watch(run_id, present)) as events:
-            async for event in events:
-                yield event
+        with self._watching.one(run_id):
+            async with contextlib.aclosing(self.events.watch(run_id, present)) as events:
+                async for event in events:
+                    yield event
 
     async def stream_metrics(
         self, run_id: str, after: int
@@ -289,9 +303,10 @@ class RunManager:
             stream = metrics.replay(after, read_history)
         else:
             stream = live.metrics.follow(after, read_history)
-        async with contextlib.aclosing(stream) as responses:
-            async for response in responses:
-                yield response
+        with self._watching.one(run_id):
+            async with contextlib.aclosing(stream) as responses:
+                async for response in responses:
+                    yield response
 
     async def stream_board(
         self, run_id: str, max_fps: float, include_values: bool
@@ -302,9 +317,10 @@ class RunManager:
             await self.get(run_id)
             return
         boards = live.boards.watch(max_fps=max_fps or DEFAULT_FPS, include_values=include_values)
-        async with contextlib.aclosing(boards) as responses:
-            async for response in responses:
-                yield response
+        with self._watching.one(run_id):
+            async with contextlib.aclosing(boards) as responses:
+                async for response in responses:
+                    yield response
 
     # --- scheduling
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+MAX_QUEUED: Final = 1000
+MAX_WATCHERS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +15,10 @@ class RunSettings:
 
     max_runs: int
     """Runs that may be live at once, at least 1."""
+    max_queued: int = MAX_QUEUED
+    """Runs that may wait for a place, at least 1."""
+    max_watchers: int = MAX_WATCHERS
+    """Streams that may be open on one run at once, at least 1."""
     grace_s: float = 60.0
     """How long a worker goes on without a server, and a restarted server waits for its workers."""
     start_s: float = 60.0

@@ -19,10 +19,11 @@ import structlog
 
 from mltetris_server.errors import DomainError
 from mltetris_server.runs.launchers.local import WORKER_COMMAND
-from mltetris_server.runs.settings import RunSettings
+from mltetris_server.runs.settings import MAX_QUEUED, MAX_WATCHERS, RunSettings
 from mltetris_server.service import logging
 from mltetris_server.service.addresses import CannotListen
 from mltetris_server.service.exposure import Security, Tls, is_local
+from mltetris_server.service.options import MAX_STREAMS
 from mltetris_server.service.secrets import OPERATOR_VARIABLE, VIEWER_VARIABLE, read_tokens
 from mltetris_server.service.server import Server, ServerSettings
 
@@ -39,8 +40,14 @@ def main(
         settings = ServerSettings(
             listen=options.listen,
             data_dir=options.data_dir,
-            runs=RunSettings(max_runs=options.max_runs, grace_s=options.grace),
+            runs=RunSettings(
+                max_runs=options.max_runs,
+                max_queued=options.max_queued,
+                max_watchers=options.max_watchers,
+                grace_s=options.grace,
+            ),
             security=_security(options),
+            max_streams=options.max_streams,
             worker_transport=options.worker_transport,
             worker_command=tuple(worker_command),
         )
@@ -137,6 +144,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=os.cpu_count() or 1,
         help="runs that may go at once; more wait (default: number of cores, %(default)s)",
     )
+    for flag, default, what in (
+        ("--max-queued", MAX_QUEUED, "runs that may wait for a place"),
+        ("--max-watchers", MAX_WATCHERS, "streams that may be open on one run"),
+        ("--max-streams", MAX_STREAMS, "streams that may be open on one connection"),
+    ):
+        parser.add_argument(
+            flag, type=_limit, default=default, metavar="N", help=f"{what} (default: %(default)s)"
+        )
     parser.add_argument(
         "--grace",
         type=_seconds,
@@ -196,6 +211,12 @@ def _address(text: str) -> str:
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000000")
     return int(text)
 
 

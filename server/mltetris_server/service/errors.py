@@ -18,6 +18,7 @@ _CODES: Final[dict[type[DomainError], grpc.StatusCode]] = {
     errors.WrongState: grpc.StatusCode.FAILED_PRECONDITION,
     errors.DataLoss: grpc.StatusCode.DATA_LOSS,
     errors.TooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.TooMany: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NotSupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,

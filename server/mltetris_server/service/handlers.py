@@ -21,7 +21,9 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from mltetris_server.errors import DomainError, InvalidArgument
+from mltetris_server.runs.places import Places
 from mltetris_server.service.errors import STATUS_DETAILS_KEY, code_of, details_of, message_of
+from mltetris_server.service.options import MAX_STREAMS
 from mltetris_server.service.trail import Trail
 from mltetris_server.service.validation import validate
 
@@ -40,10 +42,18 @@ class Binder:
 
     Args:
         trail: writes down what is done; None: nothing is.
+        max_streams: streams that one connection may have open.
     """
 
-    def __init__(self, trail: Trail | None = None) -> None:
+    def __init__(self, trail: Trail | None = None, *, max_streams: int = MAX_STREAMS) -> None:
         self._trail = trail
+        self._places = Places(
+            max_streams,
+            lambda _: (
+                f"this connection has {max_streams} streams open, the most this server allows "
+                "(--max-streams): close some, or make another connection"
+            ),
+        )
         self._closing = False
         self._calls: set[asyncio.Task[Any]] = set()
         # From the task that does the work to the one in which gRPC runs the call.
@@ -94,7 +104,9 @@ class Binder:
                 request = parse(raw)
                 # A task of its own, so that a caller who hangs up does not leave half a change.
                 call = asyncio.ensure_future(
-                    self._recorded(method, context, lambda: request, function(request, context))
+                    self._recorded(
+                        method, context, lambda: request, lambda: function(request, context)
+                    )
                 )
                 self._calls.add(call)
                 call.add_done_callback(self._calls.discard)
@@ -106,23 +118,35 @@ class Binder:
         async def unary_stream(raw: bytes, context: Context) -> None:
             async with _Guard(self, method, context):
                 request = parse(raw)
-                work = _pump(function(request, context), context)
-                await self._stream(self._recorded(method, context, lambda: request, work))
+                with self._places.one(str(context.peer())):
+                    await self._stream(
+                        self._recorded(
+                            method,
+                            context,
+                            lambda: request,
+                            lambda: _pump(function(request, context), context),
+                        )
+                    )
 
         async def stream_unary(raws: AsyncIterator[bytes], context: Context) -> Response:
             async with _Guard(self, method, context):
                 requests = _Requests(raws, parse)
-                result: Response = await self._stream(
-                    self._recorded(
-                        method, context, lambda: requests.first, function(requests, context)
+                with self._places.one(str(context.peer())):
+                    result: Response = await self._stream(
+                        self._recorded(
+                            method,
+                            context,
+                            lambda: requests.first,
+                            lambda: function(requests, context),
+                        )
                     )
-                )
                 return result
             raise AssertionError("unreachable: the guard re-raises")
 
         async def stream_stream(raws: AsyncIterator[bytes], context: Context) -> None:
             async with _Guard(self, method, context):
-                await self._stream(_pump(function(_Requests(raws, parse), context), context))
+                with self._places.one(str(context.peer())):
+                    await self._stream(_pump(function(_Requests(raws, parse), context), context))
 
         if method.client_streaming and method.server_streaming:
             return grpc.stream_stream_rpc_method_handler(stream_stream, response_serializer=_encode)
@@ -137,10 +161,10 @@ class Binder:
         method: MethodDescriptor,
         context: Context,
         request: Callable[[], Message | None],
-        work: Awaitable[Any],
+        work: Callable[[], Awaitable[Any]],
     ) -> Any:
         if self._trail is None:
-            return await work
+            return await work()
         return await self._trail.record(method, context, request, work)
 
     async def _stream(self, work: Awaitable[Any]) -> Any:

@@ -7,6 +7,9 @@ from typing import Final
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """Largest message taken in, 4 MiB: gRPC refuses a larger one with RESOURCE_EXHAUSTED."""
 
+MAX_STREAMS: Final = 1000
+"""Streams that one connection may have open; a page with 30 boards has some 60."""
+
 CHUNK_BYTES: Final = 64 * 1024
 """Bytes of one chunk of an export or of a checkpoint on its way to a worker."""
 

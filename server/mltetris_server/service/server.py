@@ -29,7 +29,7 @@ from mltetris_server.service.addresses import (
 )
 from mltetris_server.service.exposure import Security, check
 from mltetris_server.service.handlers import Binder
-from mltetris_server.service.options import SERVER_OPTIONS
+from mltetris_server.service.options import MAX_STREAMS, SERVER_OPTIONS
 from mltetris_server.service.reflection import add_reflection
 from mltetris_server.service.system import SystemServicer
 from mltetris_server.service.trail import Trail
@@ -60,6 +60,8 @@ class ServerSettings:
     data_dir: Path
     runs: RunSettings
     security: Security = field(default_factory=Security)
+    max_streams: int = MAX_STREAMS
+    """Streams that one connection may have open, at least 1."""
     worker_transport: WorkerTransport = "auto"
     worker_command: tuple[str, ...] = field(default=WORKER_COMMAND)
 
@@ -121,7 +123,7 @@ class Server:
         async def keep(entry: system_pb2.Activity) -> int:
             return await history_thread(history.activity.add, entry)
 
-        binder, worker_binder = Binder(Trail(keep)), Binder()
+        binder, worker_binder = Binder(Trail(keep), max_streams=settings.max_streams), Binder()
         public.add_generic_rpc_handlers(
             [
                 binder.bind(_TRAINER, TrainerServicer(manager, models)),

@@ -58,17 +58,17 @@ class Trail:
         method: MethodDescriptor,
         context: Context,
         request: Callable[[], Message | None],
-        work: Awaitable[_Answer],
+        work: Callable[[], Awaitable[_Answer]],
     ) -> _Answer:
-        """Awaits `work` and writes down how it ended; returns or raises what it does.
+        """Does `work` and writes down how it ended; returns or raises what it does.
 
         Args:
             request: returns the call's request, of a stream the first one, once it is there.
         """
         if not is_recorded(method):
-            return await work
+            return await work()
         try:
-            answer = await work
+            answer = await work()
         except DomainError as error:
             await self._write(
                 method, context, request(), None, code_of(error).value[0], message_of(error)
