@@ -56,6 +56,8 @@ class SmallWorker:
         self.link.start()
         welcome = self.link.welcome()
         self.watch.CopyFrom(welcome.watch)
+        self.paused = welcome.paused
+        self.points = welcome.resumption.metric_sequence
         self.read_models(welcome)
         training = welcome.training if welcome.HasField("training") else None
         demo = welcome.demo if welcome.HasField("demo") else None
@@ -90,6 +92,11 @@ class SmallWorker:
             requests.append(worker_pb2.GetCheckpointRequest(slot=welcome.training.slot))
         if welcome.training.HasField("checkpoint"):
             requests.append(worker_pb2.GetCheckpointRequest(checkpoint=welcome.training.checkpoint))
+        if welcome.resumption.checkpoint:
+            own = run_pb2.RunCheckpoint(
+                run=self.link.settings.run, kind=welcome.resumption.checkpoint
+            )
+            requests.append(worker_pb2.GetCheckpointRequest(checkpoint=own))
         for request in requests:
             model = get_checkpoint(self.link, request)
             notice = worker_pb2.Notice(text=f"read {len(model.files)} files")

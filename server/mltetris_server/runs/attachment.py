@@ -8,20 +8,30 @@ from collections.abc import AsyncGenerator
 from mltetris_api.v1 import run_pb2
 from mltetris_api.worker.v1 import worker_pb2
 
-from mltetris_server.runs import states
-
 
 def greeting(
-    run: run_pb2.Run, control: run_pb2.RunControl, watch: worker_pb2.Watch, grace_s: float
+    run: run_pb2.Run,
+    control: run_pb2.RunControl,
+    watch: worker_pb2.Watch,
+    grace_s: float,
+    *,
+    paused: bool,
+    resumption: worker_pb2.Resumption | None,
 ) -> worker_pb2.Welcome:
-    """Returns what the worker of `run` is told first on every connection."""
+    """Returns what the worker of `run` is told first on every connection.
+
+    Args:
+        paused: whether it is to hold.
+        resumption: where it goes on, in place of a worker that was lost.
+    """
     kind = run.WhichOneof("spec")
     welcome = worker_pb2.Welcome(
         training=run.training if kind == "training" else None,
         demo=run.demo if kind == "demo" else None,
         control=control,
         watch=watch,
-        paused=run.state == states.PAUSED,
+        paused=paused,
+        resumption=resumption,
     )
     welcome.grace.FromMilliseconds(round(grace_s * 1000))
     return welcome

@@ -140,6 +140,12 @@ async def update(live: LiveRun, update: trainer_pb2.RunUpdate, paths: Sequence[s
             message.evaluation_period.CopyFrom(update.evaluation_period)
 
         def apply(run: run_pb2.Run) -> None:
+            for control in (run.control, live.wanted_control):
+                for name in ("learning_rate", "exploration"):
+                    if name in learning and update.HasField(name):
+                        setattr(control, name, getattr(update, name))
+                    elif name in learning:
+                        control.ClearField(name)
             if "budget" in learning:
                 run.training.budget.CopyFrom(update.budget)
             if "evaluation_period" in learning:

@@ -47,6 +47,12 @@ class Line:
         """Whether the worker is connected now."""
         return self._attachment is not None
 
+    def restart(self) -> None:
+        """Begins anew, for another worker: what the last one had not said is lost with it."""
+        self.hang_up()
+        self._events = []
+        self.last_event = 0
+
     def connect(self, welcome: worker_pb2.Welcome) -> Attachment:
         """Takes a new connection, in place of any before; what was not answered is said again."""
         if self._attachment is not None:

@@ -66,6 +66,7 @@ class RunManager:
             launcher=launcher,
             settings=settings,
             address=address,
+            checkpoints=models.whole,
             on_final=self._on_final,
         )
         self._runs: dict[str, LiveRun] = {}

@@ -71,6 +71,10 @@ class Models:
             return await self.disk(self.slots.read, request.slot)
         return await self.disk(self.runs.read, request.checkpoint.run, request.checkpoint.kind)
 
+    async def whole(self, run_id: str) -> list[run_pb2.CheckpointInfo]:
+        """Returns the checkpoints of a run that can be read, every byte checked."""
+        return await self.disk(self.runs.whole, run_id)
+
     async def write(
         self, run: run_pb2.Run, header: worker_pb2.CheckpointHeader, files: Mapping[str, bytes]
     ) -> run_pb2.CheckpointInfo:

@@ -53,6 +53,9 @@ def move(run: run_pb2.Run, state: states.State, reason: RunReason.ValueType = 0)
     run.state = state
     run.reason = reason
     run.queue_position = 0
+    run.ClearField("next_start_time")
+    if state != states.FAILED:
+        run.ClearField("error")
     if state in (states.RUNNING, states.PAUSED) and not run.HasField("start_time"):
         run.start_time.GetCurrentTime()
     if state in states.FINAL:
@@ -143,6 +146,8 @@ def _report(
         run.command = with_seed(run.command, report.training.seed)
     elif kind == "demo" and report.HasField("demo"):
         run.demo.CopyFrom(report.demo)
+    if report.first_placements and not run.first_placements:
+        run.first_placements = report.first_placements
     state = _WORKER_STATES.get(report.state)
     if state is not None and run.state not in (state, states.STOPPING):
         move(run, state)

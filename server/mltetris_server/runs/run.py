@@ -8,6 +8,7 @@ restarted server finds. Waiting for the worker is done without the lock: its ans
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,7 +19,7 @@ from mltetris_api.v1.run_pb2 import RunReason
 from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server.errors import DomainError, Unavailable, WrongState
-from mltetris_server.runs import reports, states
+from mltetris_server.runs import reports, restarts, states
 from mltetris_server.runs.attachment import Attachment, greeting
 from mltetris_server.runs.boards import Boards
 from mltetris_server.runs.commands import Command, Effect
@@ -71,6 +72,8 @@ class LiveRun:
         self._line = Line(lock=self.lock, last_event=last_event, take=self._take, tasks=self._tasks)
         self._secret_hash = secret_hash
         self._worker: Worker | None = None
+        self._held = False
+        """Whether it was PAUSED when its worker was lost."""
         self._stop_reason = RunReason.RUN_REASON_UNSPECIFIED
         self._finished_itself = False
 
@@ -105,31 +108,43 @@ class LiveRun:
 
     async def launch(self) -> None:
         """Starts the worker of a QUEUED run. A run that was stopped meanwhile stays stopped."""
-        around = self._around
         async with self.lock:
             if self.state != states.QUEUED:
                 return
             changed = self.snapshot()
             reports.move(changed, states.STARTING)
-            secret = new_secret()
-            self._secret_hash = digest(secret)
-            await around.disk(around.history.set_worker, self.id, secret_hash=self._secret_hash)
+            secret = await self._renew_secret()
             await self.store(changed)
-            link = Link(run=self.id, address=around.address, secret=secret)
-            try:
-                worker = await asyncio.to_thread(around.launcher.launch, link)
-            except OSError as error:
-                await self._fail(
-                    RunReason.RUN_REASON_START_FAILED, f"the worker could not be started: {error}"
-                )
-                return
-            self._own(worker)
-            self._expect(
-                around.settings.start_s,
-                RunReason.RUN_REASON_START_FAILED,
-                "the worker did not report within",
+            await self._start_worker(secret)
+
+    async def _renew_secret(self) -> str:
+        """Makes the secret of the next worker; that of any before is none from now on."""
+        secret = new_secret()
+        self._secret_hash = digest(secret)
+        around = self._around
+        await around.disk(
+            around.history.set_worker, self.id, secret_hash=self._secret_hash, pid=0, last_event=0
+        )
+        return secret
+
+    async def _start_worker(self, secret: str) -> None:
+        """Starts a worker of a STARTING run. Lock held."""
+        around = self._around
+        link = Link(run=self.id, address=around.address, secret=secret)
+        try:
+            worker = await asyncio.to_thread(around.launcher.launch, link)
+        except OSError as error:
+            await self._lose(
+                RunReason.RUN_REASON_START_FAILED, f"the worker could not be started: {error}"
             )
-            await around.disk(around.history.set_worker, self.id, pid=worker.pid)
+            return
+        self._own(worker)
+        self._expect(
+            around.settings.start_s,
+            RunReason.RUN_REASON_START_FAILED,
+            "the worker did not report within",
+        )
+        await around.disk(around.history.set_worker, self.id, pid=worker.pid)
 
     async def restore(self, pid: int) -> None:
         """Takes up a run that a former server process left STARTING, RUNNING, PAUSED or STOPPING.
@@ -137,9 +152,16 @@ class LiveRun:
         Its worker, which had process id `pid`, has the grace period to come back.
         """
         async with self.lock:
+            if self.run.reason == RunReason.RUN_REASON_RESTARTING and not pid:
+                # The server ended while the run waited for its next worker.
+                changes = await self._around.disk(self._around.history.state_changes, self.id)
+                before = [change.state for change in changes if change.state != states.STARTING]
+                self._held = bool(before) and before[-1] == states.PAUSED
+                self._tasks.spawn(self._relaunch(None, 0.0))
+                return
             worker = await asyncio.to_thread(self._around.launcher.find, self.id, pid)
             if worker is None:
-                await self._fail(
+                await self._lose(
                     RunReason.RUN_REASON_SERVER_RESTARTED,
                     "the server was restarted, and the run's worker was gone by then",
                 )
@@ -174,7 +196,13 @@ class LiveRun:
             if self.state in states.FINAL:
                 raise WrongState(f"run {self.id} is {states.name(self.state)}: nothing to do")
             welcome = greeting(
-                self.run, self.wanted_control, self.boards.demand(), self._around.settings.grace_s
+                self.run,
+                self.wanted_control,
+                self.boards.demand(),
+                self._around.settings.grace_s,
+                paused=self.state == states.PAUSED
+                or (self.state == states.STARTING and self._held),
+                resumption=await self._resumption(),
             )
             attachment = self._line.connect(welcome)
             self._expect(
@@ -184,6 +212,12 @@ class LiveRun:
             )
         _log.info("worker attached", run=self.id, pid=hello.pid, again=hello.acknowledged > 0)
         return attachment
+
+    async def _resumption(self) -> worker_pb2.Resumption | None:
+        """Where a worker goes on that is not the run's first and has yet to begin."""
+        if self.state != states.STARTING or not self.run.restarts:
+            return None
+        return restarts.resumption(self.run, await self._around.checkpoints(self.id))
 
     def detach(self, attachment: Attachment) -> None:
         """Notes that `attachment` is broken or done with. The worker may come back."""
@@ -329,13 +363,57 @@ class LiveRun:
         except DomainError as error:
             _log.error("a worker's last words could not be stored", run=self.id, error=str(error))
         async with self.lock:
-            if self.state in states.FINAL:
+            if self.state in states.FINAL or worker is not self._worker:
                 return
             if self.state == states.STARTING:
                 reason, text = RunReason.RUN_REASON_START_FAILED, "ended before it had started"
             else:
                 reason, text = RunReason.RUN_REASON_WORKER_DIED, "ended unexpectedly"
-            await self._fail(reason, f"the worker {text} ({how})")
+            await self._lose(reason, f"the worker {text} ({how})")
+
+    async def _lose(self, reason: RunReason.ValueType, message: str) -> None:
+        """Goes on with another worker, where the run's policy says so, or is FAILED. Lock held."""
+        wait = restarts.wait_s(self.run, reason)
+        if wait is None:
+            await self._fail(reason, message)
+            return
+        worker, self._worker = self._worker, None
+        self._silence.end()
+        self._line.restart()
+        self._line.fail(
+            Unavailable(f"run {self.id} is being restarted, for {message}: try again in a moment")
+        )
+        if self.state != states.STARTING:
+            self._held = self.state == states.PAUSED
+        changed = self.snapshot()
+        reports.move(changed, states.STARTING, RunReason.RUN_REASON_RESTARTING)
+        changed.restarts += 1
+        changed.error.code = code_pb2.INTERNAL
+        changed.error.message = message
+        changed.next_start_time.FromNanoseconds(time.time_ns() + round(wait * 1e9))
+        try:
+            await self._renew_secret()
+            await self.store(changed)
+        except DomainError as error:
+            _log.error("a restart could not be stored", run=self.id, error=str(error))
+            self._worker = worker
+            await self._fail(reason, message)
+            return
+        _log.warning("worker lost", run=self.id, error=message, restart=changed.restarts)
+        source = restarts.newest(changed.checkpoints)
+        self._around.events.notice(self.id, restarts.notice(changed, wait, source))
+        self._tasks.spawn(self._relaunch(worker, wait))
+
+    async def _relaunch(self, lost: Worker | None, wait: float) -> None:
+        """Starts the next worker after `wait` seconds, once the `lost` one is surely gone."""
+        if lost is not None:
+            lost.kill()
+            await lost.wait()
+        await asyncio.sleep(wait)
+        async with self.lock:
+            if self.state != states.STARTING or self._worker is not None:
+                return
+            await self._start_worker(await self._renew_secret())
 
     async def _fail(self, reason: RunReason.ValueType, message: str) -> None:
         """Ends the run as FAILED. Lock held."""
@@ -400,7 +478,7 @@ class LiveRun:
             )
 
     async def _give_up(self, reason: RunReason.ValueType, message: str) -> None:
-        self.kill()
         async with self.lock:
+            self.kill()
             if self.state not in states.FINAL:
-                await self._fail(reason, message)
+                await self._lose(reason, message)

@@ -213,6 +213,8 @@ def make_run(
         slots: of a demo: the slots that play.
     """
     run = run_pb2.Run(id=run_id, state=run_pb2.RUN_STATE_QUEUED)
+    if request.HasField("restart_policy"):
+        run.restart_policy.CopyFrom(request.restart_policy)
     run.create_time.GetCurrentTime()
     control = run.control
     if request.HasField("training"):

@@ -23,9 +23,10 @@ FAILED: Final = RunState.RUN_STATE_FAILED
 
 TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     QUEUED: frozenset({STARTING, STOPPED}),
-    STARTING: frozenset({RUNNING, PAUSED, STOPPED, FAILED}),
-    RUNNING: frozenset({PAUSED, STOPPING, SUCCEEDED, STOPPED, FAILED}),
-    PAUSED: frozenset({RUNNING, STOPPING, SUCCEEDED, STOPPED, FAILED}),
+    # STARTING again: a run that is restarted after its worker was lost.
+    STARTING: frozenset({STARTING, RUNNING, PAUSED, STOPPED, FAILED}),
+    RUNNING: frozenset({STARTING, PAUSED, STOPPING, SUCCEEDED, STOPPED, FAILED}),
+    PAUSED: frozenset({STARTING, RUNNING, STOPPING, SUCCEEDED, STOPPED, FAILED}),
     # SUCCEEDED: the goal was reached in the moment somebody said stop.
     STOPPING: frozenset({SUCCEEDED, STOPPED, FAILED}),
     SUCCEEDED: frozenset(),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+
+from mltetris_api.v1 import run_pb2
 
 from mltetris_server.runs.events import RunEvents
 from mltetris_server.runs.launchers import Launcher
@@ -24,5 +26,7 @@ class Surroundings:
     settings: RunSettings
     address: str
     """Where workers dial back."""
+    checkpoints: Callable[[str], Awaitable[Sequence[run_pb2.CheckpointInfo]]]
+    """Makes of a run's id the checkpoints it has, every byte of them checked."""
     on_final: Callable[[str], None]
     """Is told the id of each run that has become final."""

@@ -45,6 +45,7 @@ def main(
                 max_queued=options.max_queued,
                 max_watchers=options.max_watchers,
                 grace_s=options.grace,
+                silence_s=options.silence,
             ),
             security=_security(options),
             max_streams=options.max_streams,
@@ -158,6 +159,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=60.0,
         metavar="SECONDS",
         help="how long workers and a restarted server wait for each other (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--silence",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="after which a worker that says nothing is given up (default: %(default)g)",
     )
     parser.add_argument("--log-format", choices=("json", "console"), default="console")
     parser.add_argument(

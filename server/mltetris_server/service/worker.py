@@ -147,6 +147,8 @@ async def _files(
 
 
 def _is_told_to_use(run: run_pb2.Run, request: worker_pb2.GetCheckpointRequest) -> bool:
+    if run.restarts and request.checkpoint.run == run.id:
+        return True
     if request.HasField("slot"):
         return request.slot in run.demo.slots or (
             run.training.HasField("slot") and run.training.slot == request.slot

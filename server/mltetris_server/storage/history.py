@@ -119,7 +119,12 @@ class History:
             _save_run(connection, run)
 
     def set_worker(
-        self, run_id: str, *, pid: int | None = None, secret_hash: bytes | None = None
+        self,
+        run_id: str,
+        *,
+        pid: int | None = None,
+        secret_hash: bytes | None = None,
+        last_event: int | None = None,
     ) -> None:
         """Record how to know the run's worker; what is None stays as it is."""
         values: dict[str, int | bytes] = {}
@@ -127,6 +132,8 @@ class History:
             values["worker_pid"] = pid
         if secret_hash is not None:
             values["secret_hash"] = secret_hash
+        if last_event is not None:
+            values["last_event"] = last_event
         with self._transaction() as connection:
             number = _number(connection, run_id)
             if values:

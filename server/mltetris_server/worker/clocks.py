@@ -11,11 +11,12 @@ class RunClock:
 
     Args:
         now: the monotonic clock, in seconds.
+        before: seconds that were spent already.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic, *, before: float = 0.0) -> None:
         self._now = now
-        self._before = 0.0
+        self._before = before
         self._since: float | None = None
 
     def start(self) -> None:

@@ -90,9 +90,10 @@ class Demo:
         self.race = race
         self._link = link
         self._spec = spec
-        self._clock = RunClock()
+        before = welcome.resumption
+        self._clock = RunClock(before=before.elapsed.ToNanoseconds() / 1e9)
         self._steering = Steering(mailbox, link, welcome, self._clock)
-        self._metrics = MetricLog(link, self._clock)
+        self._metrics = MetricLog(link, self._clock, before.metric_sequence)
         self._screen = Screen(link, self._steering)
         self._pace = Pace()
         self._episodes: list[Episode] = []

@@ -25,17 +25,25 @@ class Keeper:
         saver: how it gets to the server.
         clock: the run's time.
         period: seconds between two `latest`.
+        best: mean lines of the `best` that is stored already, if any.
     """
 
-    def __init__(self, learner: Learner, saver: Saver, clock: RunClock, period: float) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        saver: Saver,
+        clock: RunClock,
+        period: float,
+        best: float | None = None,
+    ) -> None:
         self._learner = learner
         self._saver = saver
         self._clock = clock
         self._period = period
-        self._due = period
+        self._due = clock.elapsed + period
         self._requests: list[Callable[[], None]] = []
         self._candidate: Checkpoint | None = None
-        self._best_mean: float | None = None
+        self._best_mean = best
 
     def request_latest(self, done: Callable[[], None]) -> None:
         """Asks for a `latest` as soon as may be; `done` is called once it is stored."""

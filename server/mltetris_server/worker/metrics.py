@@ -30,19 +30,24 @@ class Sender(Protocol):
 
 
 class MetricLog:
-    """Numbers the points, times them, and knows when the next one is due."""
+    """Numbers the points, times them, and knows when the next one is due.
 
-    def __init__(self, link: Sender, clock: RunClock) -> None:
+    Args:
+        sequence: number of the last point of a worker before this one.
+    """
+
+    def __init__(self, link: Sender, clock: RunClock, sequence: int = 0) -> None:
         self._link = link
         self._clock = clock
-        self._sequence = 0
-        self._last_elapsed = 0.0
+        self._sequence = sequence
+        self._last_elapsed = clock.elapsed
         self._last_placements: int | None = None
+        self._written = False
 
     @property
     def period(self) -> float:
         """Seconds from the last point to the next, at this age of the run."""
-        if not self._sequence:
+        if not self._written:
             return BEGINNING
         return min(LAST_PERIOD, max(FIRST_PERIOD, self._clock.elapsed / _YOUTH))
 
@@ -68,6 +73,7 @@ class MetricLog:
             point.placements_per_second = (point.placements - self._last_placements) / passed
         self._last_elapsed, self._last_placements = elapsed, point.placements
         self._sequence += 1
+        self._written = True
         point.sequence = self._sequence
         point.time.CopyFrom(timestamp())
         point.elapsed.CopyFrom(duration(elapsed))

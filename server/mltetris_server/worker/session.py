@@ -60,10 +60,15 @@ class Session:
         self._link = link
         self._plan = plan
         self._learner = learner
-        self._clock = clock = RunClock()
+        # Set where this worker takes the place of one that was lost.
+        before = welcome.resumption if welcome.HasField("resumption") else None
+        elapsed = before.elapsed.ToNanoseconds() / 1e9 if before is not None else 0.0
+        self._clock = clock = RunClock(before=elapsed)
         saver = Saver(lambda kind, checkpoint: put_checkpoint(link, kind, checkpoint), self._tell)
         keep_period = plan.spec.checkpoint_period.ToNanoseconds() / 1e9
-        self._keeper = Keeper(learner, saver, clock, keep_period)
+        stored_best = before is not None and before.HasField("best")
+        best = before.best.mean_lines if before is not None and stored_best else None
+        self._keeper = Keeper(learner, saver, clock, keep_period, best)
         self._steering = steering = Steering(
             mailbox,
             link,
@@ -82,14 +87,19 @@ class Session:
             plan.showcase_seed,
             self._report_showcase,
         )
-        self._metrics = MetricLog(link, clock)
-        self._budget = BudgetMeter(plan.spec.budget, clock, learner.placements)
+        self._metrics = MetricLog(link, clock, before.metric_sequence if before is not None else 0)
+        self._first_placements = (
+            before.first_placements if before is not None else learner.placements
+        )
+        self._budget = BudgetMeter(plan.spec.budget, clock, self._first_placements)
         self._max_lines = plan.spec.evaluation.max_lines
         self._cut_off = EVALUATION_LEAST_MAX_LINES
         period = plan.spec.evaluation.period.ToNanoseconds() / 1e9
         self._examiner: Examiner[Examination] = Examiner(
-            self._begin_examination, clock, period, first=_FIRST_EXAMINATION * period
+            self._begin_examination, clock, period, first=elapsed + _FIRST_EXAMINATION * period
         )
+        if before is not None:
+            self._take_up()
         self._training_pace = Pace()
         self._limit = RateLimit()
         self._paced_at = learner.placements
@@ -101,7 +111,7 @@ class Session:
     def begin(self) -> None:
         """Reports the run as begun; its time counts from here."""
         self._metrics.begin(self._learner.placements)
-        self._steering.begin(training=self._plan.spec)
+        self._steering.begin(training=self._plan.spec, first_placements=self._first_placements)
 
     def tick(self) -> bool:
         """Does what is due between two batches; False: the training is to end."""
@@ -287,6 +297,15 @@ class Session:
         self._link.send(AttachRequest(notice=Notice(text=text)))
 
     # Steering.
+
+    def _take_up(self) -> None:
+        """Goes on as the worker before was steered."""
+        learner, steering = self._learner, self._steering
+        if steering.learning_rate is not None:
+            learner.set_learning_rate(steering.learning_rate)
+        if steering.exploration is not None:
+            learner.set_exploration(steering.exploration)
+        steering.changes.append(f"restarted from {learner.placements:,} placements")
 
     def _update(self, update: Update) -> list[str]:
         """Does an Update; returns what changed, for people."""

@@ -121,10 +121,32 @@ class Steering:
         """Whether somebody wants the value of every placement."""
         return self._watch.include_values
 
-    def begin(self, *, training: TrainingSpec | None = None, demo: DemoSpec | None = None) -> None:
-        """Makes the first report: the run has begun, with this spec, every default filled in."""
+    @property
+    def learning_rate(self) -> float | None:
+        """What was set in place of the schedule's learning rate; None: nothing."""
+        control = self._control
+        return control.learning_rate if control.HasField("learning_rate") else None
+
+    @property
+    def exploration(self) -> float | None:
+        """What was set in place of the schedule's exploration; None: nothing."""
+        control = self._control
+        return control.exploration if control.HasField("exploration") else None
+
+    def begin(
+        self,
+        *,
+        training: TrainingSpec | None = None,
+        demo: DemoSpec | None = None,
+        first_placements: int = 0,
+    ) -> None:
+        """Makes the first report: the run has begun, with this spec, every default filled in.
+
+        Args:
+            first_placements: those of the model it began with.
+        """
         self._enter(self.paused)
-        self._report(0, training=training, demo=demo)
+        self._report(0, training=training, demo=demo, first_placements=first_placements)
 
     def check(self) -> None:
         """Does what was asked since the last time."""
@@ -222,9 +244,16 @@ class Steering:
         *,
         training: TrainingSpec | None = None,
         demo: DemoSpec | None = None,
+        first_placements: int = 0,
     ) -> None:
         state = WorkerState.WORKER_STATE_PAUSED if self.paused else WorkerState.WORKER_STATE_RUNNING
-        report = StateReport(state=state, command=command, training=training, demo=demo)
+        report = StateReport(
+            state=state,
+            command=command,
+            training=training,
+            demo=demo,
+            first_placements=first_placements,
+        )
         self._link.send(AttachRequest(state=report))
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 
-from mltetris_api.v1.run_pb2 import RunReason, TrainingSpec
+from mltetris_api.v1.run_pb2 import RunCheckpoint, RunReason
 from mltetris_api.worker.v1.worker_pb2 import GetCheckpointRequest, Welcome
 
 from mltetris_server.learning.agent import Agent
@@ -43,7 +43,7 @@ def run_training(
         HyperparameterError: a hyperparameter is out of range.
     """
     spare_the_compiler()
-    source = _source(welcome.training)
+    source = _source(welcome, link.settings.run)
     checkpoint = get_checkpoint(link, source) if source is not None else None
     plan, agent = prepare(welcome, checkpoint)
     learner = AgentLearner(agent, plan)
@@ -82,8 +82,12 @@ def prepare(welcome: Welcome, checkpoint: Checkpoint | None) -> tuple[TrainingPl
     return plan_training(asked, control, model, seed=agent.run_seed), agent
 
 
-def _source(spec: TrainingSpec) -> GetCheckpointRequest | None:
+def _source(welcome: Welcome, run: str) -> GetCheckpointRequest | None:
     """What a training goes on from; None: from nothing."""
+    if welcome.resumption.checkpoint:
+        own = RunCheckpoint(run=run, kind=welcome.resumption.checkpoint)
+        return GetCheckpointRequest(checkpoint=own)
+    spec = welcome.training
     match spec.WhichOneof("start_from"):
         case "slot":
             return GetCheckpointRequest(slot=spec.slot)

@@ -1407,6 +1407,8 @@ class RunControl(_message.Message):
     VIEW_FIELD_NUMBER: _builtins.int
     PLACEMENTS_PER_SECOND_FIELD_NUMBER: _builtins.int
     MAX_TRAINING_RATE_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    EXPLORATION_FIELD_NUMBER: _builtins.int
     mode: Global___RunMode.ValueType
     """Pace of the watched game."""
     view: Global___RunView.ValueType
@@ -1417,6 +1419,10 @@ class RunControl(_message.Message):
     """Placements a second a training learns from at most, over all its boards,
     so that people can watch it get better. Range 0..1e9, 0: full speed.
     """
+    learning_rate: _builtins.float
+    """Learning rate in place of the schedule, where UpdateRun has set one."""
+    exploration: _builtins.float
+    """Exploration in place of the schedule, where UpdateRun has set one."""
     def __init__(
         self,
         *,
@@ -1424,12 +1430,21 @@ class RunControl(_message.Message):
         view: Global___RunView.ValueType = ...,
         placements_per_second: _builtins.float = ...,
         max_training_rate: _builtins.float = ...,
+        learning_rate: _builtins.float | None = ...,
+        exploration: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "exploration", b"exploration", "learning_rate", b"learning_rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_training_rate", b"max_training_rate", "mode", b"mode", "placements_per_second", b"placements_per_second", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "exploration", b"exploration", "learning_rate", b"learning_rate", "max_training_rate", b"max_training_rate", "mode", b"mode", "placements_per_second", b"placements_per_second", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__exploration: _TypeAlias = _typing.Literal["exploration"]  # noqa: Y015
+    _WhichOneofArgType__exploration: _TypeAlias = _typing.Literal["_exploration", b"_exploration"]  # noqa: Y015
+    _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
+    _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exploration) -> _WhichOneofReturnType__exploration | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
 
 Global___RunControl: _TypeAlias = RunControl  # noqa: Y015
 
@@ -1793,6 +1808,7 @@ class Run(_message.Message):
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
     RESTARTS_FIELD_NUMBER: _builtins.int
     NEXT_START_TIME_FIELD_NUMBER: _builtins.int
+    FIRST_PLACEMENTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Server-chosen id, e.g. "train-7k2m9q"."""
     display_name: _builtins.str
@@ -1815,6 +1831,8 @@ class Run(_message.Message):
     """
     restarts: _builtins.int
     """How often it has been restarted."""
+    first_placements: _builtins.int
+    """Placements of the model it began with; its budget counts from here. 0 for a fresh one."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
         """What went wrong; set when FAILED, and while it is restarted after a failure."""
@@ -1903,10 +1921,11 @@ class Run(_message.Message):
         restart_policy: Global___RestartPolicy | None = ...,
         restarts: _builtins.int = ...,
         next_start_time: _timestamp_pb2.Timestamp | None = ...,
+        first_placements: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "control", b"control", "create_time", b"create_time", "demo", b"demo", "end_time", b"end_time", "error", b"error", "last_evaluation", b"last_evaluation", "metrics", b"metrics", "next_start_time", b"next_start_time", "restart_policy", b"restart_policy", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "checkpoints", b"checkpoints", "command", b"command", "control", b"control", "create_time", b"create_time", "demo", b"demo", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "id", b"id", "kind", b"kind", "last_evaluation", b"last_evaluation", "log_tail", b"log_tail", "metrics", b"metrics", "next_start_time", b"next_start_time", "queue_position", b"queue_position", "reason", b"reason", "restart_policy", b"restart_policy", "restarts", b"restarts", "revision", b"revision", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "state", b"state", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "checkpoints", b"checkpoints", "command", b"command", "control", b"control", "create_time", b"create_time", "demo", b"demo", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "first_placements", b"first_placements", "id", b"id", "kind", b"kind", "last_evaluation", b"last_evaluation", "log_tail", b"log_tail", "metrics", b"metrics", "next_start_time", b"next_start_time", "queue_position", b"queue_position", "reason", b"reason", "restart_policy", b"restart_policy", "restarts", b"restarts", "revision", b"revision", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "state", b"state", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["training", "demo", "benchmark", "simulation"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015

@@ -216,10 +216,13 @@ class StateReport(_message.Message):
     COMMAND_FIELD_NUMBER: _builtins.int
     TRAINING_FIELD_NUMBER: _builtins.int
     DEMO_FIELD_NUMBER: _builtins.int
+    FIRST_PLACEMENTS_FIELD_NUMBER: _builtins.int
     state: Global___WorkerState.ValueType
     """The state."""
     command: _builtins.int
     """`AttachResponse.command` that led to it; 0: none."""
+    first_placements: _builtins.int
+    """Placements of the model that the run began with, with the first report."""
     @_builtins.property
     def training(self) -> _run_pb2.TrainingSpec:
         """The spec with every default filled in; sent once, with the first report."""
@@ -235,10 +238,11 @@ class StateReport(_message.Message):
         command: _builtins.int = ...,
         training: _run_pb2.TrainingSpec | None = ...,
         demo: _run_pb2.DemoSpec | None = ...,
+        first_placements: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["demo", b"demo", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "demo", b"demo", "state", b"state", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "demo", b"demo", "first_placements", b"first_placements", "state", b"state", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -464,7 +468,6 @@ class Resumption(_message.Message):
     ELAPSED_FIELD_NUMBER: _builtins.int
     FIRST_PLACEMENTS_FIELD_NUMBER: _builtins.int
     BEST_FIELD_NUMBER: _builtins.int
-    STEERED_FIELD_NUMBER: _builtins.int
     checkpoint: _run_pb2.CheckpointKind.ValueType
     """Which of the run's own checkpoints; unspecified: it has none yet, and begins as its spec says."""
     metric_sequence: _builtins.int
@@ -479,10 +482,6 @@ class Resumption(_message.Message):
     def best(self) -> _run_pb2.Evaluation:
         """The evaluation of the `best` that is stored; a worse one must not take its place."""
 
-    @_builtins.property
-    def steered(self) -> Global___Update:
-        """What was steered: learning rate, exploration, evaluation period; the budget is the spec's."""
-
     def __init__(
         self,
         *,
@@ -491,11 +490,10 @@ class Resumption(_message.Message):
         elapsed: _duration_pb2.Duration | None = ...,
         first_placements: _builtins.int = ...,
         best: _run_pb2.Evaluation | None = ...,
-        steered: Global___Update | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "elapsed", b"elapsed", "steered", b"steered"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "elapsed", b"elapsed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "checkpoint", b"checkpoint", "elapsed", b"elapsed", "first_placements", b"first_placements", "metric_sequence", b"metric_sequence", "steered", b"steered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "checkpoint", b"checkpoint", "elapsed", b"elapsed", "first_placements", b"first_placements", "metric_sequence", b"metric_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
