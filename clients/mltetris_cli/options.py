@@ -52,6 +52,14 @@ RunArgument = Annotated[
         show_default=False,
     ),
 ]
+RestartsOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=1000,
+        help="How often it goes on by itself, from its newest checkpoint, if its process dies.",
+    ),
+]
 FollowOption = Annotated[
     bool, typer.Option("--follow", "-f", help="Watch it at once, as `mltetris watch` does.")
 ]

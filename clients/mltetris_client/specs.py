@@ -181,6 +181,27 @@ def checkpoint(text: str, *, field: str = "from_run") -> run_pb2.RunCheckpoint:
     )
 
 
+def restart_policy(restarts: int, backoff: float | None = None) -> run_pb2.RestartPolicy:
+    """How often a run goes on by itself, and after how many seconds the first time.
+
+    Raises:
+        InvalidArgument: a value does not fit its field.
+    """
+    policy = run_pb2.RestartPolicy()
+    try:
+        policy.max_restarts = restarts
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument.field("restarts", f"must be 0..1000, not {restarts!r}") from error
+    if backoff is not None:
+        try:
+            policy.backoff.FromNanoseconds(round(backoff * 1e9))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidArgument.field(
+                "restart_backoff", f"must be seconds, not {backoff!r}"
+            ) from error
+    return policy
+
+
 def budget(**options: Unpack[BudgetOptions]) -> run_pb2.Budget:
     """Builds a Budget; see `BudgetOptions`.
 

@@ -73,8 +73,19 @@ class Trainer(SlotCalls):
         *,
         display_name: str = "",
         request_id: str = "",
+        restarts: int = 0,
+        restart_backoff: float | None = None,
     ) -> run_pb2.Run:
         """Starts what a spec describes, or queues it. A repeated ``request_id`` starts nothing.
+
+        Args:
+            spec: What to run.
+            display_name: For people.
+            request_id: The same one never starts a second run.
+            restarts: How often it goes on by itself, from its newest checkpoint, after its worker
+                died or hung, 0..1000.
+            restart_backoff: Seconds before the first time, doubled with each that follows; None:
+                the server's default, 1.
 
         Raises:
             InvalidArgument: the spec is wrong; ``fields`` names where.
@@ -82,6 +93,8 @@ class Trainer(SlotCalls):
             NotSupported: this server does not offer this kind of run.
         """
         request = trainer_pb2.StartRunRequest(display_name=display_name, request_id=request_id)
+        if restarts or restart_backoff is not None:
+            request.restart_policy.CopyFrom(specs.restart_policy(restarts, restart_backoff))
         match spec:
             case run_pb2.TrainingSpec():
                 request.training.CopyFrom(spec)
@@ -100,11 +113,19 @@ class Trainer(SlotCalls):
         *,
         display_name: str = "",
         request_id: str = "",
+        restarts: int = 0,
+        restart_backoff: float | None = None,
         **options: Unpack[specs.TrainingOptions],
     ) -> run_pb2.Run:
         """Starts a training; ``options`` are those of `specs.TrainingOptions`. See `start_run`."""
         spec = specs.training(**options)
-        return self.start_run(spec, display_name=display_name, request_id=request_id)
+        return self.start_run(
+            spec,
+            display_name=display_name,
+            request_id=request_id,
+            restarts=restarts,
+            restart_backoff=restart_backoff,
+        )
 
     def start_demo(
         self,
@@ -112,11 +133,19 @@ class Trainer(SlotCalls):
         *,
         display_name: str = "",
         request_id: str = "",
+        restarts: int = 0,
+        restart_backoff: float | None = None,
         **options: Unpack[specs.DemoOptions],
     ) -> run_pb2.Run:
         """Shows up to four slots playing; none: the active one. See `start_run`."""
         spec = specs.demo(slots, **options)
-        return self.start_run(spec, display_name=display_name, request_id=request_id)
+        return self.start_run(
+            spec,
+            display_name=display_name,
+            request_id=request_id,
+            restarts=restarts,
+            restart_backoff=restart_backoff,
+        )
 
     # -- Steering runs ---------------------------------------------------------------------------
 

@@ -191,7 +191,7 @@ def test_addresses(written: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", ":1", "a b:1", "host:0", "host:65536", "h:x", "http://x:1"]
+    "written", ["", ":1", "a b:1", "host:0", "host:65536", "h:x", "ftp://x:1"]
 )
 def test_no_addresses(written: str) -> None:
     with pytest.raises(InvalidArgument, match="not an address"):

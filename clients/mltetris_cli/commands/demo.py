@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mltetris_cli.options import FollowOption, Mode, OutputOption, ServerOption
+from mltetris_cli.options import FollowOption, Mode, OutputOption, RestartsOption, ServerOption
 
 
 def register(app: typer.Typer) -> None:
@@ -56,6 +56,7 @@ def demo(
         str,
         typer.Option(help="A key: the same one never starts a second run.", show_default=False),
     ] = "",
+    restarts: RestartsOption = 0,
     follow: FollowOption = False,
     server: ServerOption = None,
     output: OutputOption = None,
@@ -89,5 +90,5 @@ def demo(
         randomizer=randomizer,
     )
     with session.connect() as trainer:
-        run = trainer.start_run(spec, display_name=name, request_id=request_id)
+        run = trainer.start_run(spec, display_name=name, request_id=request_id, restarts=restarts)
         announce(session, trainer, run, follow=follow)

@@ -13,6 +13,7 @@ from mltetris_cli.options import (
     FollowOption,
     Mode,
     OutputOption,
+    RestartsOption,
     ServerOption,
     View,
 )
@@ -49,6 +50,7 @@ def train(
         str,
         typer.Option(help="A key: the same one never starts a second run.", show_default=False),
     ] = "",
+    restarts: RestartsOption = 0,
     follow: FollowOption = False,
     seed: Annotated[
         int | None,
@@ -129,6 +131,7 @@ def train(
       mltetris train --algorithm cem --features dt --threads 2 --rule published
       mltetris train --algorithm ppo --entropy-weight 0.01
       mltetris train --from-run train-7k2m9q:latest --max-seconds 60
+      mltetris train --restarts 10                        overnight: goes on if its process dies
 
     Starts a training and returns at once with its id on stdout; --follow
     watches it. What is not given takes the server's default, which `mltetris
@@ -166,5 +169,5 @@ def train(
         **hyperparameters,
     )
     with session.connect() as trainer:
-        run = trainer.start_run(spec, display_name=name, request_id=request_id)
+        run = trainer.start_run(spec, display_name=name, request_id=request_id, restarts=restarts)
         announce(session, trainer, run, follow=follow)

@@ -29,6 +29,8 @@ _REASONS = {
     run_pb2.RUN_REASON_START_FAILED: "its worker did not start",
     run_pb2.RUN_REASON_SERVER_RESTARTED: "the server was restarted and its worker did not return",
     run_pb2.RUN_REASON_WORKER_UNRESPONSIVE: "its worker fell silent",
+    run_pb2.RUN_REASON_RESTARTING: "restarted, for its worker was lost",
+    run_pb2.RUN_REASON_DISK_FULL: "the server's disk is full",
 }
 
 
@@ -95,6 +97,9 @@ def doing_words(run: Run) -> str:
         case "queued":
             place = f", place {run.queue_position}" if run.queue_position else ""
             return f"waiting for a free place{place}"
+        case "starting" if run.reason == run_pb2.RUN_REASON_RESTARTING:
+            most = run.restart_policy.max_restarts
+            return f"its worker was lost: restart {run.restarts} of {most} ..."
         case "starting":
             return "the worker starts ..."
         case state if is_final(run):

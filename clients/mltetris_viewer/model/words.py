@@ -23,6 +23,8 @@ _REASONS = {
     run_pb2.RUN_REASON_START_FAILED: "its worker did not start",
     run_pb2.RUN_REASON_SERVER_RESTARTED: "its worker did not come back after a server restart",
     run_pb2.RUN_REASON_WORKER_UNRESPONSIVE: "its worker has gone silent",
+    run_pb2.RUN_REASON_RESTARTING: "its worker was lost, it goes on",
+    run_pb2.RUN_REASON_DISK_FULL: "the server's disk is full",
 }
 
 
