@@ -85,6 +85,10 @@ class Unavailable(DomainError):
     """Not now, try again: the server is going away or a worker did not answer (UNAVAILABLE)."""
 
 
+class DiskFull(Unavailable):
+    """There is no room on the server's disk (RESOURCE_EXHAUSTED)."""
+
+
 class Unauthenticated(DomainError):
     """A worker's run or secret is not one this server knows (UNAUTHENTICATED)."""
 

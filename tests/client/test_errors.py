@@ -190,9 +190,7 @@ def test_addresses(written: str, meant: str) -> None:
         assert trainer.address == meant
 
 
-@pytest.mark.parametrize(
-    "written", ["", ":1", "a b:1", "host:0", "host:65536", "h:x", "ftp://x:1"]
-)
+@pytest.mark.parametrize("written", ["", ":1", "a b:1", "host:0", "host:65536", "h:x", "ftp://x:1"])
 def test_no_addresses(written: str) -> None:
     with pytest.raises(InvalidArgument, match="not an address"):
         mltetris_client.connect(written)

@@ -34,9 +34,34 @@ async def pause(live: LiveRun) -> run_pb2.Run:
     async with live.lock:
         _require_working(live.run, "paused")
         if live.state == states.PAUSED and not live.waits:
+            if live.run.reason:
+                # From now on it is the caller who holds it.
+                changed = live.snapshot()
+                changed.reason = RunReason.RUN_REASON_UNSPECIFIED
+                await live.store(changed)
             return live.snapshot()
         command = live.send(worker_pb2.AttachResponse(pause=worker_pb2.Pause()))
     return await live.answered(command)
+
+
+async def pause_for_space(live: LiveRun) -> None:
+    """Holds a RUNNING run for as long as the disk is full."""
+    async with live.lock:
+        if live.state != states.RUNNING:
+            return
+
+        def apply(run: run_pb2.Run) -> None:
+            if run.state == states.PAUSED:
+                run.reason = RunReason.RUN_REASON_DISK_FULL
+
+        live.send(worker_pb2.AttachResponse(pause=worker_pb2.Pause()), apply)
+
+
+async def resume_for_space(live: LiveRun) -> None:
+    """Lets a run go on that is held for the disk's sake, and no other."""
+    async with live.lock:
+        if live.state == states.PAUSED and live.run.reason == RunReason.RUN_REASON_DISK_FULL:
+            live.send(worker_pb2.AttachResponse(resume=worker_pb2.Resume()))
 
 
 async def resume(live: LiveRun) -> run_pb2.Run:

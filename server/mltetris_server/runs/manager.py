@@ -127,6 +127,14 @@ class RunManager:
         except TimeoutError:
             self.kill()
 
+    async def pause_for_space(self) -> None:
+        """Holds whatever runs, for as long as the disk is full."""
+        await asyncio.gather(*(control.pause_for_space(run) for run in self._runs.values()))
+
+    async def resume_for_space(self) -> None:
+        """Lets go on what is held for the disk's sake."""
+        await asyncio.gather(*(control.resume_for_space(run) for run in self._runs.values()))
+
     def kill(self) -> None:
         """Ends every worker process at once, without a word."""
         for run in self._runs.values():

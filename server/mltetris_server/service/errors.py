@@ -20,6 +20,7 @@ _CODES: Final[dict[type[DomainError], grpc.StatusCode]] = {
     errors.TooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.TooMany: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NotSupported: grpc.StatusCode.UNIMPLEMENTED,
+    errors.DiskFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,

@@ -18,6 +18,7 @@ from mltetris_server.runs.launchers.local import WORKER_COMMAND, LocalLauncher
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.settings import RunSettings
+from mltetris_server.runs.space import SpaceGuard
 from mltetris_server.runs.threads import Thread
 from mltetris_server.service.access import Gate
 from mltetris_server.service.addresses import (
@@ -39,6 +40,7 @@ from mltetris_server.storage.datadir import DataDir
 from mltetris_server.storage.history import History
 from mltetris_server.storage.run_store import RunStore
 from mltetris_server.storage.slots import REFERENCES, SlotStore
+from mltetris_server.storage.space import Reserve
 
 _log = structlog.get_logger(__name__)
 
@@ -95,7 +97,7 @@ class Server:
         check(settings.listen, settings.security)
         data_dir = stack.enter_context(await asyncio.to_thread(DataDir.open, settings.data_dir))
         # Two threads: a large import must not hold up the metrics.
-        history_thread = Thread("history")
+        history_thread = Thread("history", retries=True)
         stack.callback(history_thread.close)
         models_thread = Thread("models")
         stack.callback(models_thread.close)
@@ -151,7 +153,17 @@ class Server:
             [worker_binder.bind(_WORKER, WorkerServicer(manager, models))]
         )
 
+        guard = SpaceGuard(
+            Reserve(data_dir.root),
+            pause=manager.pause_for_space,
+            resume=manager.resume_for_space,
+            tell=lambda text: manager.events.notice("", text),
+        )
+        history_thread.on_full = models_thread.on_full = guard.notice_full
+        stack.callback(guard.end)
+
         await manager.open()
+        await guard.begin()
         await private.start()
         stack.push_async_callback(private.stop, _STOP_S)
         stack.push_async_callback(manager.close)

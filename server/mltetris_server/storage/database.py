@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from mltetris_server import errors
 from mltetris_server.storage.migrate import migrate
 
 _BUSY_SECONDS = 5
+_LITTLE = 256 * 1024
+"""Bytes left on a disk that is full."""
 # SQLite's primary result codes for a file whose content is wrong: https://sqlite.org/rescode.html
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -76,8 +79,13 @@ def translated(path: Path) -> Iterator[None]:
                 "to begin a new history; slots are not in it"
             ) from error
         if isinstance(original, sqlite3.OperationalError):
-            advice = _ADVICE.get(code, "")
-            raise errors.Unavailable(f"cannot use {path}: {original}{advice}") from error
+            # Its index in shared memory, too, needs room, and says so otherwise.
+            full = code == sqlite3.SQLITE_FULL or (
+                code == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < _LITTLE
+            )
+            advice = _ADVICE.get(sqlite3.SQLITE_FULL if full else code, "")
+            kind = errors.DiskFull if full else errors.Unavailable
+            raise kind(f"cannot use {path}: {original}{advice}") from error
         raise
 
 

@@ -40,13 +40,18 @@ _ADVICE = {
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write (disk full, read-only, no permission) into Unavailable."""
+    """Turn the system's refusal to write (read-only, no permission) into Unavailable.
+
+    Raises DiskFull, which is one, where there is no room.
+    """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         advice = _ADVICE.get(error.errno or 0, "")
-        raise errors.Unavailable(f"cannot write {path}: {reason}{advice}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = errors.DiskFull if full else errors.Unavailable
+        raise kind(f"cannot write {path}: {reason}{advice}") from error
 
 
 def temporary_path(beside: Path) -> Path:
