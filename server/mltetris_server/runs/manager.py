@@ -67,6 +67,7 @@ class RunManager:
             settings=settings,
             address=address,
             checkpoints=models.whole,
+            take_spooled=models.take_spooled,
             on_final=self._on_final,
         )
         self._runs: dict[str, LiveRun] = {}

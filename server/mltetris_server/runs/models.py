@@ -71,6 +71,10 @@ class Models:
             return await self.disk(self.slots.read, request.slot)
         return await self.disk(self.runs.read, request.checkpoint.run, request.checkpoint.kind)
 
+    async def take_spooled(self, run: run_pb2.Run) -> run_pb2.CheckpointInfo | None:
+        """Stores what a worker of `run` left when its server was gone, if it left anything."""
+        return await self.disk(self.runs.take_spooled, run.id, command=run.command)
+
     async def whole(self, run_id: str) -> list[run_pb2.CheckpointInfo]:
         """Returns the checkpoints of a run that can be read, every byte checked."""
         return await self.disk(self.runs.whole, run_id)

@@ -373,6 +373,7 @@ class LiveRun:
 
     async def _lose(self, reason: RunReason.ValueType, message: str) -> None:
         """Goes on with another worker, where the run's policy says so, or is FAILED. Lock held."""
+        await self._take_spooled()
         wait = restarts.wait_s(self.run, reason)
         if wait is None:
             await self._fail(reason, message)
@@ -403,6 +404,19 @@ class LiveRun:
         source = restarts.newest(changed.checkpoints)
         self._around.events.notice(self.id, restarts.notice(changed, wait, source))
         self._tasks.spawn(self._relaunch(worker, wait))
+
+    async def _take_spooled(self) -> None:
+        """Takes in what its worker left when a former server was gone. Lock held."""
+        try:
+            info = await self._around.take_spooled(self.run)
+            if info is not None:
+                changed = self.snapshot()
+                reports.add_checkpoint(changed, info)
+                await self.store(changed)
+                _log.info("took in a worker's last checkpoint", run=self.id)
+        except DomainError as error:
+            # It stays where it is.
+            _log.error("a worker's last checkpoint was not taken in", run=self.id, error=str(error))
 
     async def _relaunch(self, lost: Worker | None, wait: float) -> None:
         """Starts the next worker after `wait` seconds, once the `lost` one is surely gone."""

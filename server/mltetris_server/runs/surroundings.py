@@ -28,5 +28,7 @@ class Surroundings:
     """Where workers dial back."""
     checkpoints: Callable[[str], Awaitable[Sequence[run_pb2.CheckpointInfo]]]
     """Makes of a run's id the checkpoints it has, every byte of them checked."""
+    take_spooled: Callable[[run_pb2.Run], Awaitable[run_pb2.CheckpointInfo | None]]
+    """Stores what a run's worker left when its server was gone, if it left anything."""
     on_final: Callable[[str], None]
     """Is told the id of each run that has become final."""

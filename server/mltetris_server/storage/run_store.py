@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mltetris_api.v1 import run_pb2
 
 from mltetris_server import errors
-from mltetris_server.storage import checkpoints, durable, names
+from mltetris_server.storage import checkpoints, durable, names, spool
 from mltetris_server.storage import manifest as manifests
 from mltetris_server.storage.checkpoints import Checkpoint
 from mltetris_server.storage.manifest import Json
@@ -114,6 +114,36 @@ class RunStore:
                 _log.warning("checkpoint damaged", run=run_id, error=str(error))
                 damage = damage or error
         raise damage or _none(run_id, kind)
+
+    def take_spooled(self, run_id: str, *, command: str) -> run_pb2.CheckpointInfo | None:
+        """Store what a worker left when its server was gone, as ``latest``; None: it left nothing.
+
+        What is damaged, or no farther than ``latest`` is, is removed. Raises Unavailable.
+        """
+        folder = self.folder(run_id)
+        try:
+            found = spool.read(folder)
+        except errors.DataLoss as error:
+            _log.warning("a spooled checkpoint is damaged", run=run_id, error=str(error))
+            found = None
+        info = None
+        if found is not None:
+            header = found.header
+            latest = run_pb2.CHECKPOINT_KIND_LATEST
+            stored = [known for known in self.info(run_id) if known.kind == latest]
+            if not stored or stored[0].placements < header.placements:
+                file_names = [file.name for file in header.files]
+                info = self.write(
+                    run_id,
+                    latest,
+                    model=header.model_json,
+                    files=dict(zip(file_names, found.files, strict=True)),
+                    placements=header.placements,
+                    evaluation=header.evaluation if header.HasField("evaluation") else None,
+                    command=command,
+                )
+        spool.remove(folder)
+        return info
 
     def whole(self, run_id: str) -> list[run_pb2.CheckpointInfo]:
         """The checkpoints that ``read`` would return, BEST first."""

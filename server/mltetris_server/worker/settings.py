@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 ADDRESS_VARIABLE = "MLTETRIS_WORKER_ADDRESS"
 RUN_VARIABLE = "MLTETRIS_WORKER_RUN"
 SECRET_VARIABLE = "MLTETRIS_WORKER_SECRET"
+SPOOL_VARIABLE = "MLTETRIS_WORKER_SPOOL"
 
 
 class SettingsError(ValueError):
@@ -25,6 +27,8 @@ class WorkerSettings:
     """Id of the run."""
     secret: str = field(repr=False)
     """The run's secret, known to the server and to this worker only."""
+    spool: Path | None = None
+    """The folder for a last checkpoint, should the server be gone for good; None: there is none."""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -46,4 +50,10 @@ class WorkerSettings:
                     f"{name} is not set: a worker is started by an mltetris server, not by hand"
                 )
             values[name] = value
-        return cls(values[ADDRESS_VARIABLE], values[RUN_VARIABLE], values[SECRET_VARIABLE])
+        spool = environment.get(SPOOL_VARIABLE, "")
+        return cls(
+            values[ADDRESS_VARIABLE],
+            values[RUN_VARIABLE],
+            values[SECRET_VARIABLE],
+            Path(spool) if spool else None,
+        )

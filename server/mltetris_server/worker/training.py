@@ -15,10 +15,11 @@ from mltetris_server.learning.checkpoint import load
 from mltetris_server.learning.model import ModelDescription
 from mltetris_server.worker.agent_learner import AgentLearner
 from mltetris_server.worker.lean_torch import spare_the_compiler
-from mltetris_server.worker.link import Link
+from mltetris_server.worker.link import Link, ServerGone
 from mltetris_server.worker.mailbox import Mailbox
 from mltetris_server.worker.session import Session
 from mltetris_server.worker.specs import TrainingPlan, plan_training
+from mltetris_server.worker.spool import spool
 from mltetris_server.worker.transfer import Checkpoint, get_checkpoint
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,12 @@ def run_training(
     begun()
     session.begin()
     learner.learn(session)
-    return session.finish()
+    try:
+        return session.finish()
+    except ServerGone:
+        if link.settings.spool is not None:
+            spool(link.settings.spool, learner.checkpoint())
+        raise
 
 
 def prepare(welcome: Welcome, checkpoint: Checkpoint | None) -> tuple[TrainingPlan, Agent]:

@@ -70,16 +70,12 @@ class Checkpoint:
     """The evaluation of its weights, where there is one."""
 
 
-def put_checkpoint(
-    link: Link, kind: CheckpointKind.ValueType, checkpoint: Checkpoint
-) -> CheckpointInfo:
-    """Stores a checkpoint with the server; waits through breaks of the line.
+LATEST = CheckpointKind.CHECKPOINT_KIND_LATEST
 
-    Raises:
-        ServerGone: the server went away for good.
-        TransferError: the server does not take it.
-    """
-    header = CheckpointHeader(
+
+def header_of(kind: CheckpointKind.ValueType, checkpoint: Checkpoint) -> CheckpointHeader:
+    """What goes before the bytes of a checkpoint's files."""
+    return CheckpointHeader(
         kind=kind,
         model_json=checkpoint.model_json,
         placements=checkpoint.placements,
@@ -89,6 +85,18 @@ def put_checkpoint(
             for name, data in checkpoint.files.items()
         ],
     )
+
+
+def put_checkpoint(
+    link: Link, kind: CheckpointKind.ValueType, checkpoint: Checkpoint
+) -> CheckpointInfo:
+    """Stores a checkpoint with the server; waits through breaks of the line.
+
+    Raises:
+        ServerGone: the server went away for good.
+        TransferError: the server does not take it.
+    """
+    header = header_of(kind, checkpoint)
 
     def requests() -> Iterator[PutCheckpointRequest]:
         yield PutCheckpointRequest(header=header)

@@ -15,6 +15,7 @@ from typing import Final
 import psutil
 
 from mltetris_server.runs.launchers import Link, Worker
+from mltetris_server.storage.spool import FOLDER as SPOOL_FOLDER
 
 _LOG_TAIL_BYTES: Final = 4000
 _POLL_S: Final = 0.25
@@ -56,6 +57,7 @@ class LocalLauncher:
             "MLTETRIS_WORKER_ADDRESS": link.address,
             _RUN_VARIABLE: link.run,
             "MLTETRIS_WORKER_SECRET": link.secret,
+            "MLTETRIS_WORKER_SPOOL": str(log.parent / SPOOL_FOLDER),
         }
         with log.open("ab") as out:
             process = subprocess.Popen(

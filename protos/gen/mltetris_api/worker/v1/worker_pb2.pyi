@@ -733,6 +733,36 @@ class CheckpointHeader(_message.Message):
 Global___CheckpointHeader: _TypeAlias = CheckpointHeader  # noqa: Y015
 
 @_typing.final
+class SpooledCheckpoint(_message.Message):
+    """What a worker whose server is gone for good leaves in a file, for the next server to take in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___CheckpointHeader:
+        """What it is."""
+
+    @_builtins.property
+    def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The contents of its files, in the header's order."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___CheckpointHeader | None = ...,
+        files: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "header", b"header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpooledCheckpoint: _TypeAlias = SpooledCheckpoint  # noqa: Y015
+
+@_typing.final
 class PutCheckpointRequest(_message.Message):
     """The header first, then the bytes of all files in order."""
 
