@@ -9,8 +9,10 @@ from pathlib import Path
 
 import typer
 from mltetris_api.v1 import run_pb2
-from mltetris_client import MlTetrisError, NotFound, Run, Trainer, connect
+from mltetris_client import MlTetrisError, NotFound, Run, Trainer
+from mltetris_client.channel import is_loopback
 
+from mltetris_cli.connecting import open_own, own_environment
 from mltetris_cli.exits import CliError, ExitCode
 from mltetris_cli.live import lines, ramp, show, words
 from mltetris_cli.live.follower import Follower
@@ -59,6 +61,12 @@ def run_up(session: Session, wishes: Wishes) -> None:
     )
     with terminating(), ExitStack() as stack:
         check_listen(listen)
+        if not listen.startswith("unix:") and not is_loopback(listen):
+            raise CliError(
+                f"{listen} can be reached from other machines, and `mltetris up` is for this one",
+                "For others there is `mltetris serve --listen HOST:PORT`, and `mltetris train`.",
+                ExitCode.USAGE,
+            )
         session.say("starting the server ...")
         server = stack.enter_context(
             ServerProcess(
@@ -69,7 +77,7 @@ def run_up(session: Session, wishes: Wishes) -> None:
         )
         if not default_port:
             session.say(f"port 50051 is taken: this server listens on {server.address}")
-        trainer = stack.enter_context(connect(server.address))
+        trainer = stack.enter_context(open_own(server.address))
         live = not session.json and show.on_terminal(session.console)
         staged = live and wishes.show and wishes.max_seconds >= _LEAST_SECONDS_TO_STAGE
         run = trainer.start_training(
@@ -81,7 +89,7 @@ def run_up(session: Session, wishes: Wishes) -> None:
             max_training_rate=ramp.STEPS[0][0] if staged else None,
         )
         if wishes.viewer:
-            stack.enter_context(window_beside(server.address, run.id))
+            stack.enter_context(window_beside(server.address, run.id, own_environment()))
         code = _train(session, server, trainer, run, live=live, staged=staged, keep=wishes.keep)
         if wishes.keep and code != ExitCode.INTERRUPT:
             _keep_serving(session, server)

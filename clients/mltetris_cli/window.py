@@ -6,8 +6,9 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import IO
 
 from mltetris_cli.exits import CliError
@@ -16,9 +17,21 @@ _END_TIMEOUT_S = 5.0
 
 
 def open_window(
-    address: str | None, run: str | None, *, stderr: IO[bytes] | None = None
+    address: str | None,
+    run: str | None,
+    *,
+    access: Mapping[str, str] = MappingProxyType({}),
+    environment: Mapping[str, str] | None = None,
+    stderr: IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts the window, for one run or the newest. ``stderr`` takes its words; None: ours does.
+    """Starts the window.
+
+    Args:
+        address: of the server; None: the window's own default.
+        run: the run; None: the newest.
+        access: names of files that let it in, by the names of `Settings.access`.
+        environment: its environment; None: ours.
+        stderr: takes its words; None: ours does.
 
     Raises:
         CliError: the window's packages are not installed.
@@ -31,16 +44,20 @@ def open_window(
     command = [sys.executable, "-m", "mltetris_viewer"]
     if address is not None:
         command += ["--server", address]
+    for name, file in access.items():
+        command += [f"--{name.replace('_', '-')}", file]
     if run is not None:
         command.append(run)
     # What the window says is for people; our stdout is data.
     words = sys.stderr if stderr is None else stderr
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=words, stderr=words)
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=environment
+    )
 
 
 @contextmanager
-def window_beside(address: str, run: str) -> Iterator[None]:
-    """The window while something else goes on in the terminal: ended with it.
+def window_beside(address: str, run: str, environment: Mapping[str, str]) -> Iterator[None]:
+    """The window while something else goes on in the terminal: ended with it. See `open_window`.
 
     A window that could not be opened is told at the end, on stderr.
 
@@ -48,7 +65,7 @@ def window_beside(address: str, run: str) -> Iterator[None]:
         CliError: the window's packages are not installed.
     """
     with tempfile.TemporaryFile() as words:
-        process = open_window(address, run, stderr=words)
+        process = open_window(address, run, environment=environment, stderr=words)
         try:
             yield
         finally:

@@ -17,6 +17,10 @@ TOKEN_FILE_VARIABLE = "MLTETRIS_TOKEN_FILE"
 TLS_CA_VARIABLE = "MLTETRIS_TLS_CA"
 TLS_CERT_VARIABLE = "MLTETRIS_TLS_CERT"
 TLS_KEY_VARIABLE = "MLTETRIS_TLS_KEY"
+VARIABLES = frozenset(
+    {TOKEN_VARIABLE, TOKEN_FILE_VARIABLE, TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE}
+)
+"""The environment's words on how to get in."""
 
 _MOST_TOKEN_BYTES = 4096
 
@@ -45,7 +49,7 @@ class Access:
         tls_key: Path | str | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> Access:
-        """What is given, and for what is None the environment's word.
+        """What is given, and for what is None the environment's word; an empty text is none.
 
         Raises:
             InvalidArgument: the token's file cannot be read or is empty, the token cannot be sent,

@@ -43,6 +43,20 @@ def _arguments() -> argparse.Namespace:
         metavar="HOST:PORT",
         help=f"the server; default: ${ADDRESS_VARIABLE}, else {DEFAULT_ADDRESS}",
     )
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="a file with your token")
+    parser.add_argument(
+        "--tls-ca",
+        type=Path,
+        metavar="FILE.pem",
+        help="the CA of the server's certificate; it makes the connection use TLS",
+    )
+    parser.add_argument(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE.pem",
+        help="a certificate of your own, for servers that ask for one",
+    )
+    parser.add_argument("--tls-key", type=Path, metavar="FILE.pem", help="its private key")
     parser.add_argument(
         "--size",
         type=_size,
@@ -71,6 +85,10 @@ if __name__ == "__main__":
         main(
             given.server,
             given.run,
+            token_file=given.token_file,
+            tls_ca=given.tls_ca,
+            tls_cert=given.tls_cert,
+            tls_key=given.tls_key,
             size=given.size,
             screenshot=given.screenshot,
             after_frames=given.after_frames,

@@ -45,6 +45,8 @@ def refusal(model: ViewerModel, action: Action) -> str | None:
         return None if len(model.runs) > 1 else "There is no other run"
     if action not in STEERING:
         return None
+    if not model.may_steer:
+        return "Your token may only look"
     if model.link is not Link.UP:
         return "There is no connection to the server"
     run = model.run

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mltetris_client
-from mltetris_client import InvalidArgument, MlTetrisError, NotFound, Run, Trainer, Unreachable
+from mltetris_api.v1 import system_pb2
+from mltetris_client import (
+    InvalidArgument,
+    MlTetrisError,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unreachable,
+)
 
 from mltetris_viewer.model import words
 from mltetris_viewer.startup import NoWindow, check_pygame, close_window, open_window
@@ -22,13 +30,17 @@ ANSWER_SECONDS = 10.0
 #: Seconds after which a picture is given up.
 PICTURE_SECONDS = 60.0
 
-_FAILED, _USAGE, _UNREACHABLE, _NOT_FOUND, _INTERRUPTED = 1, 2, 3, 4, 130
+_FAILED, _USAGE, _UNREACHABLE, _NOT_FOUND, _DENIED, _INTERRUPTED = 1, 2, 3, 4, 6, 130
 
 
 def main(
     address: str | None,
     run: str | None = None,
     *,
+    token_file: Path | None = None,
+    tls_ca: Path | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
     size: tuple[int, int] | None = None,
     screenshot: Path | None = None,
     after_frames: int = 1,
@@ -38,22 +50,39 @@ def main(
     Args:
         address: the server, HOST:PORT; None: the environment's MLTETRIS_SERVER, else the default.
         run: the run to watch; None: the newest live one, else the newest.
+        token_file: a file with the token; with the files of TLS see `mltetris_client.connect`.
+        tls_ca: the CA of the server's certificate.
+        tls_cert: a certificate of our own.
+        tls_key: its private key.
         size: the window at first, pixels; None: as suits the desktop, 1280x720 for a picture.
         screenshot: instead of a window: save a picture there and end. Needs no display.
         after_frames: boards to wait for before that picture, at least 1.
 
     Returns:
         The exit code: 0; 1 no window or no picture; 2 the address is malformed;
-        3 the server is not reachable; 4 it has no such run; 130 interrupted.
+        3 the server is not reachable; 4 it has no such run; 6 it does not let us in;
+        130 interrupted.
     """
     try:
         check_pygame()
-        with mltetris_client.connect(address, timeout=ANSWER_SECONDS) as trainer:
+        with mltetris_client.connect(
+            address,
+            timeout=ANSWER_SECONDS,
+            token_file=token_file,
+            tls_ca=tls_ca,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+        ) as trainer:
             trainer.wait_ready(CONNECT_SECONDS)
+            may_steer = trainer.get_server_info().role != system_pb2.ROLE_VIEWER
             asked_for = trainer.get_run(run) if run is not None else None
             open_window(size, headless=screenshot is not None)
+            # Only now is it certain that pygame is there.
+            from mltetris_viewer.window import Window
+
             try:
-                return _show(trainer, asked_for, screenshot, after_frames)
+                window = Window(trainer, asked_for, snapshots=Path.cwd(), may_steer=may_steer)
+                return _show(window, screenshot, after_frames)
             finally:
                 close_window()
     except NoWindow as error:
@@ -64,11 +93,7 @@ def main(
         return _INTERRUPTED
 
 
-def _show(trainer: Trainer, run: Run | None, screenshot: Path | None, after_frames: int) -> int:
-    # Only now is it certain that pygame is there.
-    from mltetris_viewer.window import Window
-
-    window = Window(trainer, run, snapshots=Path.cwd())
+def _show(window: Window, screenshot: Path | None, after_frames: int) -> int:
     try:
         if screenshot is None:
             window.run()
@@ -104,6 +129,8 @@ def _code(error: MlTetrisError) -> int:
         return _UNREACHABLE
     if isinstance(error, NotFound):
         return _NOT_FOUND
+    if isinstance(error, Unauthenticated | PermissionDenied):
+        return _DENIED
     return _USAGE if isinstance(error, InvalidArgument) else _FAILED
 
 

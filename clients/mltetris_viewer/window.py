@@ -57,10 +57,16 @@ class Window:
         snapshots: where snapshots go.
     """
 
-    def __init__(self, trainer: Trainer, run: Run | None, snapshots: Path) -> None:
-        """Watches `run`, or the newest live run where it is None."""
+    def __init__(
+        self, trainer: Trainer, run: Run | None, snapshots: Path, *, may_steer: bool = True
+    ) -> None:
+        """Watches `run`, or the newest live run where it is None.
+
+        `may_steer` is whether the server takes commands from us.
+        """
         now = time.monotonic()
-        self.model = ViewerModel(trainer.address, run.id if run is not None else None, now)
+        requested = run.id if run is not None else None
+        self.model = ViewerModel(trainer.address, requested, now, may_steer=may_steer)
         if run is not None:
             # The server lists its newest runs only; this one may be older.
             self.model.apply(RunSeen(run), now)

@@ -48,7 +48,7 @@ def refused(result: Result, code: int, *words: str) -> None:
         (["train", "--mode", "fast"], ["headless"]),
         (["slots", "edit", "a"], ["--notes"]),
         (["slots", "export", "a", "--format", "pickle"], ["--format"]),
-        (["--server", "http://x", "ps"], ["HOST:PORT"]),
+        (["--server", "ftp://x", "ps"], ["HOST:PORT"]),
         (["ps", "--server", "host:0"], ["HOST:PORT"]),
         (["serve", "--max-runs", "0"], ["--max-runs"]),
         (["serve", "--listen", "nonsense"], ["HOST:PORT"]),

@@ -153,7 +153,7 @@ def test_an_address_of_every_family(tmp_path: Path) -> None:
     [("nosuchhost.invalid:0", "no host"), ("192.0.2.1:50051", "no such address")],
 )
 def test_an_address_that_is_not_of_this_machine(tmp_path: Path, address: str, why: str) -> None:
-    out = refused("--listen", address, "--data-dir", str(tmp_path / "data"))
+    out = refused("--listen", address, "--insecure", "--data-dir", str(tmp_path / "data"))
     assert out.returncode == 1
     (line,) = out.stderr.splitlines()
     assert line.startswith(f"error: cannot listen on {address}: ") and why in line

@@ -22,11 +22,13 @@ from mltetris_server.storage.schema import metadata
 
 FROZEN = Path(__file__).parent / "data" / "history-0001.sql"
 
+FOLLOWING = f"{int(NEWEST) + 1:04}"
+"""The revision after the newest, which the tests make up."""
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
+revision = "{next}"
 down_revision = "{newest}"
 
 def upgrade():
@@ -41,12 +43,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "mltetris.db"
 
 
+def write_next(scripts: Path, more: str = "") -> None:
+    script = NEXT.format(next=FOLLOWING, newest=NEWEST, more=more)
+    (scripts / "versions" / f"v{FOLLOWING}_next.py").write_text(script)
+
+
 @pytest.fixture
 def next_scripts(tmp_path: Path) -> Path:
     """The migrations with one more."""
     scripts = tmp_path / "migrations"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "v0002_next.py").write_text(NEXT.format(newest=NEWEST, more=""))
+    write_next(scripts)
     return scripts
 
 
@@ -126,10 +133,10 @@ def test_replacing_a_table_keeps_the_rows_that_refer_to_it(
 ) -> None:
     """SQLite would delete them with the table, were foreign keys on while it is replaced."""
     fill(path)
-    to_next = functools.partial(migrate, scripts=next_scripts, newest="0002")
+    to_next = functools.partial(migrate, scripts=next_scripts, newest=FOLLOWING)
     monkeypatch.setattr(database, "migrate", to_next)
     History(path).close()
-    assert revision(path) == "0002"
+    assert revision(path) == FOLLOWING
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT id, colour FROM runs").fetchall() == [("train-1", 7)]
         for table in ("metric_points", "episodes", "state_changes"):
@@ -144,10 +151,9 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(
     path: Path, next_scripts: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(path)
-    script = next_scripts / "versions" / "v0002_next.py"
-    script.write_text(NEXT.format(newest=NEWEST, more=fault))
+    write_next(next_scripts, fault)
     with monkeypatch.context() as patch:
-        to_next = functools.partial(migrate, scripts=next_scripts, newest="0002")
+        to_next = functools.partial(migrate, scripts=next_scripts, newest=FOLLOWING)
         patch.setattr(database, "migrate", to_next)
         with pytest.raises(RuntimeError):
             History(path)

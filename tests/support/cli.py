@@ -52,7 +52,7 @@ class Cli:
         keep = {k: v for k, v in os.environ.items() if not k.startswith("MLTETRIS_")}
         self.environment = keep | {
             "MLTETRIS_CONFIG": str(folder / "config.toml"),
-            "PYTHONPATH": str(TESTS),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH")))),
             "COLUMNS": "120",
             "NO_COLOR": "1",
         }

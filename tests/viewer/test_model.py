@@ -252,6 +252,15 @@ def test_without_a_connection_nothing_is_sent() -> None:
     assert "no connection" in model.toasts[-1].text
 
 
+def test_a_token_that_may_only_look_steers_nothing() -> None:
+    model = connected(run())
+    assert refusal(model, Action.PAUSE) is None
+    model.may_steer = False
+    assert steer(model, Action.PAUSE, 1.0) is None
+    assert "only look" in model.toasts[-1].text
+    assert refusal(model, Action.SNAPSHOT) is None
+
+
 def test_an_ended_run_does_not_promise_time_left() -> None:
     shown = run()
     newest = point(1, 10, progress=0.8)

@@ -68,8 +68,7 @@ def viewer(
     with session.connect() as trainer:
         trainer.get_server_info()  # a window without a server would show nothing: say so here
         chosen = None if run is None else resolve_run(trainer, run).id
-        address = trainer.address
-    process = open_window(address, chosen)
+    process = open_window(session.settings.server, chosen, access=session.settings.access)
     try:
         code = wait_interruptibly(process)
     except KeyboardInterrupt:

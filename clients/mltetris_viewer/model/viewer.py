@@ -61,6 +61,7 @@ class ViewerModel:
         link_reason: why it is down.
         runs: every run known.
         listed: whether every run there is has been seen.
+        may_steer: whether the server takes commands from us.
         requested: the run asked for by name at the start, if any.
         selected: the run that is watched.
         curves: its metrics.
@@ -70,8 +71,11 @@ class ViewerModel:
         version: grows with every change that can be seen.
     """
 
-    def __init__(self, address: str, requested: str | None, now: float) -> None:
+    def __init__(
+        self, address: str, requested: str | None, now: float, *, may_steer: bool = True
+    ) -> None:
         self.address = address
+        self.may_steer = may_steer
         self.requested = requested
         self.link = Link.CONNECTING
         self.link_since = now
