@@ -42,7 +42,7 @@ def test_examples_are_not_wrapped(alone: Cli) -> None:
         goes_on = False
         for line in lines[start : lines.index("", start)]:
             assert line.startswith("       " if goes_on else "   mltetris "), (command, line)
-            goes_on = line.split("   ")[-1].endswith("\\")
+            goes_on = line.endswith("\\")
 
 
 def test_help_loads_nothing_slow() -> None:
