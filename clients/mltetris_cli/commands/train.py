@@ -131,7 +131,7 @@ def train(
       mltetris train --algorithm cem --features dt --threads 2 --rule published
       mltetris train --algorithm ppo --entropy-weight 0.01
       mltetris train --from-run train-7k2m9q:latest --max-seconds 60
-      mltetris train --restarts 10              overnight: goes on if its process dies
+      mltetris train --restarts 10      overnight: goes on if its process dies
 
     Starts a training and returns at once with its id on stdout; --follow
     watches it. What is not given takes the server's default, which `mltetris
