@@ -23,6 +23,8 @@ ENVIRONMENT = {
 }
 
 OLD_SLOT = {"slots": {"one": 1}, "active": "one"}
+NO_SLOT = {"slots": {}, "active": None}
+TWO_SLOTS = {"slots": {"one": 1, "two": 7}, "active": "one"}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the driver forks")
@@ -31,16 +33,27 @@ OLD_SLOT = {"slots": {"one": 1}, "active": "one"}
     [
         ("first checkpoint", None, 2),
         ("next checkpoint", 1, 2),
+        ("many checkpoints", 1, 4),
         ("delete run", 1, None),
-        ("first slot", {"slots": {}, "active": None}, {"slots": {"one": 2}, "active": None}),
+        ("first slot", NO_SLOT, {"slots": {"one": 2}, "active": None}),
         ("overwrite slot", OLD_SLOT, {"slots": {"one": 2}, "active": "one"}),
+        ("first import", NO_SLOT, {"slots": {"one": 2}, "active": None}),
+        ("import over a slot", OLD_SLOT, {"slots": {"one": 2}, "active": "one"}),
+        ("copy slot", OLD_SLOT, {"slots": {"one": 1, "two": 1}, "active": "one"}),
+        ("copy over a slot", TWO_SLOTS, {"slots": {"one": 1, "two": 1}, "active": "one"}),
+        ("activate slot", TWO_SLOTS, TWO_SLOTS | {"active": "two"}),
+        ("edit slot", OLD_SLOT, OLD_SLOT),
         ("rename slot", OLD_SLOT, {"slots": {"renamed-2": 1}, "active": "renamed-2"}),
-        ("delete slot", OLD_SLOT, {"slots": {}, "active": None}),
+        ("delete slot", OLD_SLOT, NO_SLOT),
+        ("first spool", None, 2),
+        ("next spool", 1, 2),
+        ("take spooled", 2, 2),
     ],
 )
 def test_a_kill_at_any_step_leaves_the_old_or_the_new(
     tmp_path: Path, scenario: str, before: Any, after: Any
 ) -> None:
+    """And that bit for bit: whatever is found is the same bytes as before the write or after it."""
     result = subprocess.run(
         [sys.executable, str(DRIVER), scenario, str(tmp_path)],
         capture_output=True,
@@ -52,10 +65,16 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new(
     steps = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     assert len(steps) >= 4, "the child was killed at too few steps for the test to say anything"
     assert [step["killed"] for step in steps] == [True] * (len(steps) - 1) + [False]
-    found = [step["found"] for step in steps]
-    assert found[0] == before
-    assert found[-1] == after
-    assert all(state in (before, after) for state in found), found
+    found = [(step["found"], step["digests"]) for step in steps]
+    assert found[0][0] == before
+    assert found[-1][0] == after
+    whole = [found[0], found[-1]]
+    if scenario == "many checkpoints":
+        # Each is replaced by the next: they come in order, and none comes back.
+        assert [placements for placements, _ in found] == sorted(step["found"] for step in steps)
+        whole = [each for k, each in enumerate(found) if each != found[k - 1]]
+        assert [placements for placements, _ in whole] == list(range(before, after + 1))
+    assert all(state in whole for state in found), found
     assert [step["leftovers"] for step in steps] == [[]] * len(steps)
 
 

@@ -41,7 +41,7 @@ class DataDir:
         if root.exists() and not root.is_dir():
             raise errors.InvalidArgument.field("data-dir", f"{root} is no directory")
         with durable.writing(root):
-            root.mkdir(parents=True, exist_ok=True)
+            durable.make_folder(root)
             # fallback_to_soft: a lock that outlives its process would lock people out after a
             # crash, so a file system without locks is refused instead.
             lock = FileLock(root / "lock", timeout=0, thread_local=False, fallback_to_soft=False)

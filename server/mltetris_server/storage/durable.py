@@ -113,6 +113,14 @@ def remove_leftovers(folder: Path) -> None:
         discard(path)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it where they are missing, durably."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Wait until the folder's own entries are on the device."""
     if sys.platform == "win32":

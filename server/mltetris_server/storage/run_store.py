@@ -89,10 +89,9 @@ class RunStore:
             folder.mkdir(parents=True)
             try:
                 checkpoints.write(folder, checkpoint)
-                durable.sync_folder(parent)
-                if not existing:
-                    durable.sync_folder(parent.parent)
-                    durable.sync_folder(self._root)
+                # All of them each time: a write before may have been cut off in between.
+                for above in (parent, parent.parent, self._root):
+                    durable.sync_folder(above)
             except BaseException:
                 _remove(folder)
                 raise

@@ -38,6 +38,7 @@ def spool(folder: Path, checkpoint: Checkpoint) -> Path | None:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync(folder)
+        _sync(folder.parent)
     except OSError as error:
         _log.error("the last checkpoint could not be kept: %s", error)
         return None
