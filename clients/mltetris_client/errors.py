@@ -127,7 +127,9 @@ class Unauthenticated(MlTetrisError):
     """The server asks for a token, and there was none or a wrong one."""
 
     default_code = grpc.StatusCode.UNAUTHENTICATED
-    default_hint = "Set MLTETRIS_TOKEN_FILE to the file with the token, or ask who runs the server."
+    default_hint = (
+        "Name the file with yours, --token-file or MLTETRIS_TOKEN_FILE, or ask who runs the server."
+    )
 
 
 class PermissionDenied(MlTetrisError):
@@ -193,14 +195,32 @@ def from_call(call: _Failed, *, address: str) -> MlTetrisError:
     text = " ".join((call.details() or code.name.lower().replace("_", " ")).split())
     kind = _BY_CODE.get(code, MlTetrisError)
     if kind is Unreachable:
-        return Unreachable(_unreachable(text, address), code=code)
+        return _unreachable(text, address)
     if kind is NoAnswer:
         return NoAnswer(f"the server at {address} did not answer in time", code=code)
     return kind(text, code=code, fields=_violations(call.trailing_metadata()))
 
 
-def _unreachable(text: str, address: str) -> str:
+_TLS_ADVICE = (
+    "name the CA of its certificate, --tls-ca or MLTETRIS_TLS_CA, and reach it by a name that is "
+    "in the certificate."
+)
+
+
+def _unreachable(text: str, address: str) -> Unreachable:
     """Says it in the server's words where they are the server's, else in ours."""
+    talk = text.lower()
+    if "wrong_version_number" in talk:
+        return Unreachable(
+            f"the server at {address} does without TLS",
+            hint="Leave https:// and the files of TLS out.",
+        )
+    if "handshake failed" in talk and ("certificate" in talk or "hostname" in talk):
+        message = f"the certificate of the server at {address} is not to be trusted"
+        return Unreachable(message, hint=f"N{_TLS_ADVICE[1:]}")
+    if "failed to connect" in talk and "socket closed" in talk:
+        hint = f"{Unreachable.default_hint} If it asks for TLS, {_TLS_ADVICE}"
+        return Unreachable(f"no mlTetris server answers at {address}", hint=hint)
     grpc_talk = (
         "failed to connect",
         "connections to all backends",
@@ -219,9 +239,9 @@ def _unreachable(text: str, address: str) -> str:
         "errors resolving",
         "broken pipe",
     )
-    if any(phrase in text.lower() for phrase in grpc_talk):
-        return f"no mlTetris server answers at {address}"
-    return text
+    if any(phrase in talk for phrase in grpc_talk):
+        return Unreachable(f"no mlTetris server answers at {address}")
+    return Unreachable(text)
 
 
 def _violations(

@@ -99,15 +99,26 @@ def test_a_client_does_not_talk_to_a_server_of_another_ca(
         mltetris_client.connect(
             f"localhost:{port(secured)}", token=OPERATOR_TOKEN, tls_ca=other.ca, timeout=5
         ) as trainer,
-        pytest.raises(Unreachable),
+        pytest.raises(Unreachable, match=r"certificate .* is not to be trusted") as caught,
     ):
         trainer.get_server_info()
+    assert "--tls-ca" in caught.value.hint
 
 
-def test_a_client_without_tls_is_not_understood(secured: ServerProcess) -> None:
+def test_a_client_without_tls_is_told_what_may_be_missing(secured: ServerProcess) -> None:
     with (
         mltetris_client.connect(f"localhost:{port(secured)}", timeout=5) as trainer,
-        pytest.raises(Unreachable),
+        pytest.raises(Unreachable) as caught,
+    ):
+        trainer.get_server_info()
+    assert "If it asks for TLS" in caught.value.hint
+
+
+def test_a_client_with_tls_at_a_server_without(tmp_path: Path, certificates: Certificates) -> None:
+    with (
+        ServerProcess(tmp_path / "data") as server,
+        mltetris_client.connect(server.address, tls_ca=certificates.ca, timeout=5) as trainer,
+        pytest.raises(Unreachable, match="does without TLS"),
     ):
         trainer.get_server_info()
 

@@ -164,7 +164,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 return _refusal(
                     grpc.StatusCode.UNAUTHENTICATED,
                     "this server asks for a token, and there was none or a wrong one: send it as "
-                    "the metadata `authorization: Bearer TOKEN`",
+                    "the metadata authorization: Bearer TOKEN",
                 )
             if role < least:
                 name = handler_call_details.method.rpartition("/")[2]
