@@ -179,6 +179,7 @@ def check_port() -> Check:
 
 def check_server(settings: Settings, *, needed: bool) -> Check:
     """Whether a server answers, and which."""
+    from mltetris_api.v1 import system_pb2
     from mltetris_client import MlTetrisError
 
     from mltetris_cli.connecting import open_trainer
@@ -192,10 +193,11 @@ def check_server(settings: Settings, *, needed: bool) -> Check:
         status = Status.BROKEN if needed or settings.server is not None else Status.NOTE
         return Check(title, status, error.message, error.hint)
     ours = metadata.version("mltetris")
-    found = (
-        f"{address}: version {info.version}, {info.live_runs} of {info.max_runs} runs, "
-        f"data in {info.data_dir}"
-    )
+    found = f"{address}: version {info.version}, {info.live_runs} of {info.max_runs} runs"
+    if info.data_dir:
+        found += f", data in {info.data_dir}"
+    if info.role == system_pb2.ROLE_VIEWER:
+        found += "; with this token you may look only"
     if info.version != ours:
         return Check(title, Status.NOTE, found, f"This client is version {ours}.")
     return Check(title, Status.GOOD, found)

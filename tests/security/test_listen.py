@@ -13,6 +13,7 @@ from mltetris_server.service.addresses import CannotListen
 from mltetris_server.service.exposure import Security, Tls, check, is_local
 from mltetris_server.service.secrets import read_tokens
 from support.server import ServerProcess
+from support.small import eventually
 
 TOKEN = "operator-0123456789abcdef"
 TLS = Tls(Path("cert.pem"), Path("key.pem"))
@@ -68,7 +69,7 @@ def test_insecure_says_so_and_goes(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data", "--insecure")
     server.address = "0.0.0.0:0"
     with server:
-        assert "--insecure was said" in server.log_path.read_text()
+        eventually(lambda: "--insecure was said" in server.log_path.read_text(), "the warning")
 
 
 @pytest.mark.parametrize(

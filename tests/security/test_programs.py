@@ -151,6 +151,8 @@ def test_a_viewers_token_steers_nothing(
     cli = Cli(tmp_path, classroom.address)
     access = ("--token-file", tokens["viewer"], "--tls-ca", certificates.ca)
     assert cli.inside(*access, "ps").code == 0
+    checked = cli.inside(*access, "doctor")
+    assert "look only" in checked.out and "data in" not in checked.out
     with mltetris_client.connect(
         classroom.address, token=VIEWER_TOKEN, tls_ca=certificates.ca
     ) as trainer:

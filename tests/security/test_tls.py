@@ -64,7 +64,7 @@ def test_a_client_with_the_ca_and_a_token_gets_in(
         f"{host}:{port(secured)}", token=OPERATOR_TOKEN, tls_ca=certificates.ca
     ) as trainer:
         info = trainer.get_server_info()
-        assert info.role == system_pb2.ROLE_OPERATOR
+        assert info.role == system_pb2.ROLE_OPERATOR and info.data_dir
         assert list(trainer.list_runs()) == []
 
 
@@ -74,7 +74,8 @@ def test_the_environment_says_it_too(
     monkeypatch.setenv("MLTETRIS_TLS_CA", str(certificates.ca))
     monkeypatch.setenv("MLTETRIS_TOKEN", VIEWER_TOKEN)
     with mltetris_client.connect(f"localhost:{port(secured)}") as trainer:
-        assert trainer.get_server_info().role == system_pb2.ROLE_VIEWER
+        info = trainer.get_server_info()
+        assert (info.role, info.data_dir) == (system_pb2.ROLE_VIEWER, "")
         with pytest.raises(PermissionDenied, match="StartRun needs the operator's token"):
             trainer.start_training(seed=1)
         assert list(trainer.list_runs()) == []

@@ -50,10 +50,11 @@ class SystemServicer:
         self, request: system_pb2.GetServerInfoRequest, context: Context
     ) -> system_pb2.GetServerInfoResponse:
         """Returns version, data directory, limits and load."""
+        role = caller_role()
         return system_pb2.GetServerInfoResponse(
             version=metadata.version("mltetris"),
             start_time=self._start_time,
-            data_dir=str(self._data_dir),
+            data_dir=str(self._data_dir) if role != system_pb2.ROLE_VIEWER else "",
             max_runs=self._max_runs,
             live_runs=self._manager.live_count,
             queued_runs=self._manager.queued_count,
@@ -61,7 +62,7 @@ class SystemServicer:
             python_version=platform.python_version(),
             platform=platform.platform(),
             watchers=self._watchers(),
-            role=caller_role(),
+            role=role,
             tokens_required=self._tokens_required,
         )
 

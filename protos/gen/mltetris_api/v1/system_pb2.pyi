@@ -82,7 +82,7 @@ class GetServerInfoResponse(_message.Message):
     version: _builtins.str
     """The server's version, e.g. "0.1.0"."""
     data_dir: _builtins.str
-    """Where it keeps its data, on its own machine."""
+    """Where it keeps its data, on its own machine; empty for a viewer."""
     max_runs: _builtins.int
     """Runs that may go at once (`--max-runs`)."""
     live_runs: _builtins.int
