@@ -268,6 +268,9 @@ def test_a_damaged_pointer_is_said_and_mended_by_activating(store: SlotStore, ro
         (root / "active.json").write_bytes(damage)
         with pytest.raises(errors.DataLoss, match=r"active\.json"):
             store.active()
+        # All else goes on.
+        assert [(slot.name, slot.active) for slot in store.list_slots()] == [("one", False)]
+        assert store.known_active() is None
         store.activate("one")
         assert store.active() == "one"
 
@@ -291,7 +294,8 @@ def test_a_damaged_slot_is_refused_by_name_and_can_be_replaced(
         with pytest.raises(errors.DataLoss) as caught:
             attempt()
         assert name in caught.value.message
-        assert str(path.parent) in caught.value.message
+        assert "slots/bad/" in caught.value.message
+        assert str(root) not in caught.value.message
     assert [slot.name for slot in store.list_slots()] == ["good"]
     assert store.names() == ["bad", "good"]
     with pytest.raises(errors.AlreadyExists):

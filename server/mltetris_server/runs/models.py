@@ -24,8 +24,16 @@ class Models:
         self.disk = disk
 
     async def active(self) -> str:
-        """Returns the name of the active slot; empty: none."""
+        """Returns the name of the active slot; empty: none.
+
+        Raises:
+            DataLoss: the file that says it is damaged.
+        """
         return await self.disk(self.slots.active) or ""
+
+    async def known_active(self) -> str:
+        """Returns the name of the active slot; empty: none, or it is not known which."""
+        return await self.disk(self.slots.known_active) or ""
 
     async def check_training(self, spec: run_pb2.TrainingSpec) -> ModelFacts | None:
         """Returns what `spec` goes on from; None: it begins anew.

@@ -135,7 +135,9 @@ class LiveRun:
             worker = await asyncio.to_thread(around.launcher.launch, link)
         except OSError as error:
             await self._lose(
-                RunReason.RUN_REASON_START_FAILED, f"the worker could not be started: {error}"
+                # Not the error itself: it names the file, with its whole path.
+                RunReason.RUN_REASON_START_FAILED,
+                f"the worker could not be started: {error.strerror or type(error).__name__}",
             )
             return
         self._own(worker)

@@ -58,7 +58,7 @@ class SystemServicer:
             max_runs=self._max_runs,
             live_runs=self._manager.live_count,
             queued_runs=self._manager.queued_count,
-            active_slot=await self._models.active(),
+            active_slot=await self._models.known_active(),
             python_version=platform.python_version(),
             platform=platform.platform(),
             watchers=self._watchers(),

@@ -72,11 +72,11 @@ class ActivityStore:
             query = query.where(activity.c.number < before)
         with translated(self._path), self._engine.begin() as connection:
             rows = connection.execute(query).all()
-        entries = []
-        for row in rows[:length]:
-            entry = system_pb2.Activity.FromString(row.entry)
-            entry.number = row.number
-            entries.append(entry)
+            entries = []
+            for row in rows[:length]:
+                entry = system_pb2.Activity.FromString(row.entry)
+                entry.number = row.number
+                entries.append(entry)
         if len(rows) <= length:
             return entries, ""
         return entries, paging.make_token(filters, [rows[length - 1].number])

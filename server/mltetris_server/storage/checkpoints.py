@@ -19,6 +19,7 @@ from mltetris_server import errors
 from mltetris_server.storage import durable, tensors
 from mltetris_server.storage import manifest as manifests
 from mltetris_server.storage.manifest import FileEntry, Json, Manifest, ManifestError
+from mltetris_server.storage.places import shown
 
 DIGEST_FILE = "manifest.sha256"
 """The manifest's SHA-256, as ``sha256sum -c`` reads it."""
@@ -128,11 +129,11 @@ def read_manifest(folder: Path) -> tuple[Manifest, bytes]:
     digest = folder / DIGEST_FILE
     # What was unpacked from a bundle by hand has none.
     if digest.exists() and read_file(digest, 200)[:64] != hashlib.sha256(data).hexdigest().encode():
-        raise errors.DataLoss(f"{path} is damaged: its SHA-256 is not that in {DIGEST_FILE}")
+        raise errors.DataLoss(f"{shown(path)} is damaged: its SHA-256 is not that in {DIGEST_FILE}")
     try:
         manifest = manifests.parse(data)
     except ManifestError as error:
-        raise errors.DataLoss(f"{path} is damaged: {error}") from None
+        raise errors.DataLoss(f"{shown(path)} is damaged: {error}") from None
     for name, entry in manifest.files.items():
         file = folder / name
         try:
@@ -140,7 +141,9 @@ def read_manifest(folder: Path) -> tuple[Manifest, bytes]:
         except OSError as error:
             raise _unreadable(file, error) from None
         if size != entry.size:
-            raise errors.DataLoss(f"{file} is damaged: it has {size} bytes, not {entry.size}")
+            raise errors.DataLoss(
+                f"{shown(file)} is damaged: it has {size} bytes, not {entry.size}"
+            )
     return manifest, data
 
 
@@ -151,7 +154,9 @@ def read(folder: Path) -> Checkpoint:
     for name, entry in manifest.files.items():
         data = read_file(folder / name, entry.size)
         if FileEntry.of(data) != entry:
-            raise errors.DataLoss(f"{folder / name} is damaged: its SHA-256 is not the manifest's")
+            raise errors.DataLoss(
+                f"{shown(folder / name)} is damaged: its SHA-256 is not the manifest's"
+            )
         contents[name] = data
     return Checkpoint(manifest, manifest_bytes, contents)
 
@@ -164,11 +169,11 @@ def read_file(path: Path, limit: int) -> bytes:
     except OSError as error:
         raise _unreadable(path, error) from None
     if len(data) > limit:
-        raise errors.DataLoss(f"{path} is damaged: it has more than {limit} bytes")
+        raise errors.DataLoss(f"{shown(path)} is damaged: it has more than {limit} bytes")
     return data
 
 
 def _unreadable(path: Path, error: OSError) -> errors.DataLoss:
     if isinstance(error, FileNotFoundError):
-        return errors.DataLoss(f"{path} is missing")
-    return errors.DataLoss(f"{path} cannot be read: {error.strerror or error}")
+        return errors.DataLoss(f"{shown(path)} is missing")
+    return errors.DataLoss(f"{shown(path)} cannot be read: {error.strerror or error}")

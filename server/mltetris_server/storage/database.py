@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -34,7 +35,7 @@ def open_engine(path: Path) -> Engine:
 
     It has one connection: callers of other threads wait their turn.
     """
-    with translated(path):
+    with translated(path, str(path)):
         # Without foreign keys: SQLite changes a table by copying and dropping the old one, and
         # dropping a referenced table would delete the rows that refer to it.
         unmigrated = _engine(path, foreign_keys=False)
@@ -63,10 +64,16 @@ def _engine(path: Path, *, foreign_keys: bool) -> Engine:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's word for damage into DataLoss and for a refusing disk into Unavailable."""
+def translated(path: Path, shown: str = "") -> Iterator[None]:
+    """Turn SQLite's word for damage into DataLoss and for a refusing disk into Unavailable.
+
+    The messages name the file as ``shown``; by default without its folder, for they go to clients.
+    """
+    shown = shown or path.name
     try:
         yield
+    except DecodeError as error:
+        raise _damaged(shown, error) from error
     except (DatabaseError, sqlite3.DatabaseError) as error:
         # SQLAlchemy wraps the errors of statements, but not those of its "connect" event.
         original = error.orig if isinstance(error, DatabaseError) else error
@@ -74,10 +81,7 @@ def translated(path: Path) -> Iterator[None]:
             raise
         code = getattr(original, "sqlite_errorcode", 0) & 0xFF
         if code in _DAMAGE:
-            raise errors.DataLoss(
-                f"{path} is damaged ({original}): put a backup in its place, or move it away "
-                "to begin a new history; slots are not in it"
-            ) from error
+            raise _damaged(shown, original) from error
         if isinstance(original, sqlite3.OperationalError):
             # Its index in shared memory, too, needs room, and says so otherwise.
             full = code == sqlite3.SQLITE_FULL or (
@@ -85,8 +89,15 @@ def translated(path: Path) -> Iterator[None]:
             )
             advice = _ADVICE.get(sqlite3.SQLITE_FULL if full else code, "")
             kind = errors.DiskFull if full else errors.Unavailable
-            raise kind(f"cannot use {path}: {original}{advice}") from error
+            raise kind(f"cannot use {shown}: {original}{advice}") from error
         raise
+
+
+def _damaged(shown: str, error: Exception) -> errors.DataLoss:
+    return errors.DataLoss(
+        f"{shown} is damaged ({error}): put a backup in its place, or move it away to begin a new "
+        "history; slots are not in it"
+    )
 
 
 def _configure(connection: sqlite3.Connection, *, foreign_keys: bool) -> None:

@@ -40,7 +40,7 @@ class DataDir:
         root = path.expanduser().absolute()
         if root.exists() and not root.is_dir():
             raise errors.InvalidArgument.field("data-dir", f"{root} is no directory")
-        with durable.writing(root):
+        with durable.writing(str(root)):
             durable.make_folder(root)
             # fallback_to_soft: a lock that outlives its process would lock people out after a
             # crash, so a file system without locks is refused instead.
@@ -51,7 +51,7 @@ class DataDir:
                 raise errors.DataDirInUse(_in_use(root)) from None
         data_dir = cls(root, lock)
         try:
-            with durable.writing(root):
+            with durable.writing(str(root)):
                 for folder in (data_dir.slots, data_dir.runs, data_dir.datasets):
                     folder.mkdir(exist_ok=True)
                 durable.remove_leftovers(root)

@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from mltetris_server import errors
+from mltetris_server.storage.places import shown
 
 _log = structlog.get_logger(__name__)
 
@@ -39,10 +40,11 @@ _ADVICE = {
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path | str) -> Iterator[None]:
     """Turn the system's refusal to write (read-only, no permission) into Unavailable.
 
-    Raises DiskFull, which is one, where there is no room.
+    The message names ``path`` from the data directory on; a text stands in it as it is. Raises
+    DiskFull, which is one, where there is no room.
     """
     try:
         yield
@@ -51,7 +53,8 @@ def writing(path: Path) -> Iterator[None]:
         advice = _ADVICE.get(error.errno or 0, "")
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         kind = errors.DiskFull if full else errors.Unavailable
-        raise kind(f"cannot write {path}: {reason}{advice}") from error
+        where = path if isinstance(path, str) else shown(path)
+        raise kind(f"cannot write {where}: {reason}{advice}") from error
 
 
 def temporary_path(beside: Path) -> Path:

@@ -226,7 +226,7 @@ class History:
         )
         with self._transaction() as connection:
             rows = connection.execute(query).all()
-        page = [run_pb2.Run.FromString(row.run) for row in rows[:length]]
+            page = [run_pb2.Run.FromString(row.run) for row in rows[:length]]
         if len(rows) <= length:
             return page, ""
         return page, paging.make_token(filters, [rows[length - 1].number])
@@ -261,7 +261,7 @@ class History:
                 .limit(limit)
             )
             blobs = connection.scalars(query).all()
-        return [run_pb2.Episode.FromString(blob) for blob in reversed(blobs)]
+            return [run_pb2.Episode.FromString(blob) for blob in reversed(blobs)]
 
     def state_changes(self, run_id: str) -> list[StateChange]:
         """Every state the run was in, in order, the first included."""
@@ -285,7 +285,7 @@ class History:
     def _one_run(self, condition: ColumnElement[bool]) -> run_pb2.Run | None:
         with self._transaction() as connection:
             blob = connection.scalar(select(runs.c.run).where(condition))
-        return None if blob is None else run_pb2.Run.FromString(blob)
+            return None if blob is None else run_pb2.Run.FromString(blob)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -37,7 +37,7 @@ class RunStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        with durable.writing(root):
+        with durable.writing(str(root)):
             root.mkdir(parents=True, exist_ok=True)
             durable.remove_leftovers(root)
 

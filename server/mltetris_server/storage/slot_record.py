@@ -23,6 +23,7 @@ from mltetris_server.storage.manifest import (
     parse_time,
     time_text,
 )
+from mltetris_server.storage.places import shown
 
 FILE_NAME = "slot.json"
 FORMAT = "mltetris-slot"
@@ -88,7 +89,7 @@ def read(folder: Path, manifest: Manifest) -> SlotRecord:
         return _parse(checkpoints.read_file(path, _MAX_BYTES))
     except (ManifestError, errors.InvalidArgument) as error:
         raise errors.DataLoss(
-            f"{path} is damaged: {error}; without that file the slot has no notes, but loads"
+            f"{shown(path)} is damaged: {error}; without that file the slot has no notes, but loads"
         ) from None
 
 

@@ -30,6 +30,7 @@ from mltetris_server.storage import (
     slot_record,
 )
 from mltetris_server.storage.checkpoints import Checkpoint
+from mltetris_server.storage.places import shown
 from mltetris_server.storage.slot_record import SlotRecord
 
 _log = structlog.get_logger(__name__)
@@ -62,7 +63,7 @@ class SlotStore:
         self._root = root
         self._references = _folders(references) if references is not None else {}
         self._warned: set[str] = set()
-        with durable.writing(root):
+        with durable.writing(str(root)):
             root.mkdir(parents=True, exist_ok=True)
             self._recover()
 
@@ -76,7 +77,7 @@ class SlotStore:
         A damaged slot is left out, with a warning in the log. Weights are not read.
         """
         order = _order(order_by)
-        active = self.active()
+        active = self.known_active()
         found = []
         for name, folder in self._all().items():
             try:
@@ -108,7 +109,7 @@ class SlotStore:
         """One slot, every byte of it checked."""
         folder = self._folder(name)
         checkpoints.read(folder)
-        return self._message(name, folder, self.active())
+        return self._message(name, folder, self.known_active())
 
     def read(self, name: str) -> Checkpoint:
         """The slot's model, every byte of it checked."""
@@ -146,7 +147,7 @@ class SlotStore:
                 durable.discard(unfinished)
                 raise
         self._warned.discard(name)
-        return self._message(name, folder, self.active())
+        return self._message(name, folder, self.known_active())
 
     def update(
         self,
@@ -178,7 +179,7 @@ class SlotStore:
                 assert new_name is not None
                 self._rename(name, new_name)
                 name, folder = new_name, self._root / new_name
-        return self._message(name, folder, self.active())
+        return self._message(name, folder, self.known_active())
 
     def delete(self, name: str, *, force: bool = False) -> None:
         """Remove a slot, damaged or not; the active one only with ``force``, else WrongState.
@@ -186,7 +187,7 @@ class SlotStore:
         A reference player cannot be removed: WrongState, too.
         """
         folder = self._kept_folder(name, "deleted. It takes no room in the data directory")
-        was_active = name == self.active()
+        was_active = name == self.known_active()
         if was_active and not force:
             raise errors.WrongState(
                 f"slot {name} is the active one: activate another first, or delete it with force"
@@ -205,12 +206,26 @@ class SlotStore:
         checkpoints.read(folder)
         with durable.writing(self._root / _ACTIVE_FILE):
             self._write_active([name])
+        self._warned.discard(_ACTIVE_FILE)
         return self._message(name, folder, name)
 
     def active(self) -> str | None:
-        """The name of the active slot; "starter" where none was activated; None without slots."""
+        """The name of the active slot; "starter" where none was activated; None without slots.
+
+        Raises DataLoss where the file that says it is damaged.
+        """
         existing = self._all()
         return next((name for name in self._candidates() if name in existing), None)
+
+    def known_active(self) -> str | None:
+        """The name of the active slot; None where there is none, or it is not known which."""
+        try:
+            return self.active()
+        except errors.DataLoss as error:
+            if _ACTIVE_FILE not in self._warned:
+                _log.warning("active slot unknown", error=str(error))
+                self._warned.add(_ACTIVE_FILE)
+            return None
 
     def to_bundle(self, name: str, *, weights_only: bool = False) -> bytes:
         """The slot as one zip; the same slot gives the same bytes.
@@ -318,7 +333,7 @@ class SlotStore:
 
     def _rename(self, name: str, new_name: str) -> None:
         self._clear_aside(name)
-        if self.active() == name:
+        if self.known_active() == name:
             # Before the rename the first of these names no slot, after it the second does not:
             # the slot is active at every instant.
             self._write_active([new_name, name])
@@ -337,7 +352,7 @@ class SlotStore:
         except (ValueError, TypeError, KeyError, RecursionError):
             candidates = None
         if not isinstance(candidates, list) or not all(isinstance(c, str) for c in candidates):
-            raise errors.DataLoss(f"{path} is damaged; activate a slot to write it anew")
+            raise errors.DataLoss(f"{shown(path)} is damaged; activate a slot to write it anew")
         return [*candidates, DEFAULT_ACTIVE]
 
     def _write_active(self, candidates: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server import errors
 from mltetris_server.storage import durable
+from mltetris_server.storage.places import shown
 
 FOLDER: Final = "spool"
 """In the folder of a run."""
@@ -26,7 +27,7 @@ def read(folder: Path) -> worker_pb2.SpooledCheckpoint | None:
         Unavailable: it cannot be read.
     """
     path = folder / FOLDER / FILE_NAME
-    name = f"{folder.name}/{FOLDER}/{FILE_NAME}"
+    name = shown(path)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise errors.DataLoss(f"{name} is damaged: it has more than {MOST_BYTES} bytes")
