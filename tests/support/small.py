@@ -18,9 +18,11 @@ TESTS = Path(__file__).resolve().parents[1]
 PATIENCE_S = 30.0
 
 
-def small_service(data_dir: Path, *arguments: str, habits: str = "") -> ServerProcess:
+def small_service(
+    data_dir: Path, *arguments: str, habits: str = "", module: str = "support.small_service"
+) -> ServerProcess:
     """A server whose workers have the given habits; see `support.small_worker`."""
-    server = ServerProcess(data_dir, *arguments, module="support.small_service")
+    server = ServerProcess(data_dir, *arguments, module=module)
     path = server.environment.get("PYTHONPATH", "")
     server.environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(TESTS), path)))
     server.environment["MLTETRIS_SMALL_WORKER"] = habits

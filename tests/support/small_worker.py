@@ -10,12 +10,15 @@ It comes up in a fraction of the real one's time and does on demand what the rea
     deaf            takes no notice of Stop
     quick           reaches its goal after five metric points
     fail            says that it failed after five metric points
+    child           starts a process of its own, which does nothing for ten minutes
+    talkative       says a notice with every tenth point
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -155,6 +158,9 @@ class SmallWorker:
         if self.points % 10 == 0:
             episode = run_pb2.Episode(number=self.points // 10, lines=self.points)
             self.link.send(AttachRequest(episodes=worker_pb2.Episodes(episodes=[episode])))
+            if "talkative" in self.habits:
+                notice = worker_pb2.Notice(text=f"notice {self.points // 10}")
+                self.link.send(AttachRequest(notice=notice))
 
     def show(self, boards: int) -> None:
         """Shows the boards."""
@@ -186,6 +192,8 @@ def main() -> int:
     if "exit" in habits:
         print("no luck today", flush=True)
         return 3
+    if "child" in habits:
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     worker = SmallWorker(habits)
     try:
         reason = worker.run()

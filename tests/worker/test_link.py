@@ -22,6 +22,7 @@ from mltetris_api.worker.v1.worker_pb2 import (
     WorkerState,
 )
 from mltetris_server.worker.link import Link, ServerGone
+from mltetris_server.worker.outbox import Outbox
 from mltetris_server.worker.settings import (
     ADDRESS_VARIABLE,
     RUN_VARIABLE,
@@ -294,3 +295,25 @@ def test_settings_come_from_the_environment_and_hide_the_secret() -> None:
     del environment[SECRET_VARIABLE]
     with pytest.raises(SettingsError, match=SECRET_VARIABLE):
         WorkerSettings.from_environment(environment)
+
+
+def test_it_leaves_where_what_must_not_be_lost_does_not_fit_any_more(
+    server: FakeServer, party: Party
+) -> None:
+    server.acknowledging = False
+    party.link._outbox = Outbox(most_bytes=100)
+    party.link.start()
+    party.link.welcome()
+    party.say(*range(1, 100))
+    assert party.left.wait(PATIENCE)
+    with pytest.raises(ServerGone, match="wait for an acknowledgement"):
+        party.link.send_and_wait(AttachRequest(finished=Finished()))
+
+
+def test_a_last_word_that_does_not_fit_ends_it_too(server: FakeServer, party: Party) -> None:
+    party.link._outbox = Outbox(most_bytes=1)
+    party.link.start()
+    party.link.welcome()
+    with pytest.raises(ServerGone, match="wait for an acknowledgement"):
+        party.link.send_and_wait(AttachRequest(finished=Finished()))
+    assert party.left.wait(PATIENCE)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from mltetris_api.v1.board_pb2 import BoardFrame
-from mltetris_api.v1.run_pb2 import MetricPoint
-from mltetris_api.worker.v1.worker_pb2 import AttachRequest, Episodes, Frames
-from mltetris_server.worker.outbox import ConversationOver, Outbox, OutboxFull
+from mltetris_api.v1.run_pb2 import Episode, MetricPoint
+from mltetris_api.worker.v1.worker_pb2 import AttachRequest, Episodes, Frames, Notice
+from mltetris_server.worker.outbox import MOST_BYTES, ConversationOver, Outbox, OutboxFull
 
 
 def metric(number: int) -> AttachRequest:
@@ -90,23 +92,146 @@ def test_of_frames_only_the_newest_is_said_and_after_the_events() -> None:
     assert said[1].sequence == 0
 
 
-def test_a_full_outbox_gives_up_episodes_before_metrics() -> None:
+def episodes(count: int = 1) -> AttachRequest:
+    return AttachRequest(episodes=Episodes(episodes=[Episode(number=n) for n in range(count)]))
+
+
+def notice(text: str = "a word") -> AttachRequest:
+    return AttachRequest(notice=Notice(text=text))
+
+
+def kinds(said: list[AttachRequest]) -> list[str]:
+    return [str(event.WhichOneof("event")) for event in said]
+
+
+def left_out(said: list[AttachRequest]) -> list[tuple[int, int]]:
+    """Episodes and notices that are told to be left out, by each notice that does."""
+    told = []
+    for event in said:
+        found = re.search(r"([\d,]+) episodes and ([\d,]+) notices were left", event.notice.text)
+        if found:
+            told.append((int(found[1].replace(",", "")), int(found[2].replace(",", ""))))
+    return told
+
+
+def test_too_many_episodes_and_notices_are_given_up_and_counted() -> None:
     outbox = Outbox(capacity=4)
-    outbox.add(metric(1))
-    outbox.add(AttachRequest(episodes=Episodes()))
-    outbox.add(metric(2))
-    outbox.add(AttachRequest(episodes=Episodes()))
-    outbox.add(metric(3))
+    for number in range(1, 6):
+        outbox.add(metric(number))
+        outbox.add(episodes(3) if number % 2 else notice())
     conversation = outbox.begin()
     outbox.resume(0)
     said = everything(outbox, conversation)
-    assert [e.metrics.sequence for e in said] == [1, 2, 3]
-    assert [e.sequence for e in said] == [1, 3, 5]
+    assert [e.metrics.sequence for e in said if e.HasField("metrics")] == [1, 2, 3, 4, 5]
+    # The older two of four went when the fifth came.
+    assert kinds(said)[-1] == "notice"
+    assert left_out(said) == [(3, 1)]
+    assert sum(len(e.episodes.episodes) for e in said) == 6
+    assert [e.sequence for e in said] == [1, 3, 5, 6, 7, 8, 9, 10, 11]
 
 
-def test_an_outbox_full_of_metrics_says_so() -> None:
-    outbox = Outbox(capacity=2)
-    outbox.add(metric(1))
-    outbox.add(metric(2))
+def test_nothing_is_told_where_nothing_was_left_out() -> None:
+    outbox = Outbox(capacity=4)
+    for _ in range(4):
+        outbox.add(episodes())
+    conversation = outbox.begin()
+    outbox.resume(0)
+    assert kinds(everything(outbox, conversation)) == ["episodes"] * 4
+
+
+def test_what_the_server_turns_out_to_have_is_not_counted() -> None:
+    outbox = Outbox(capacity=4)
+    first = outbox.begin()
+    outbox.resume(0)
+    for _ in range(4):
+        outbox.add(episodes())
+    assert len(everything(outbox, first)) == 4
+    outbox.suspend()
+    outbox.add(episodes())  # 1 and 2 go, which were on their way
+    second = outbox.begin()
+    outbox.resume(1)
+    said = everything(outbox, second)
+    assert [e.sequence for e in said] == [3, 4, 5, 6]
+    assert left_out(said) == [(1, 0)]
+
+
+def test_a_notice_that_did_not_come_through_is_replaced_by_one_that_says_it_all() -> None:
+    outbox = Outbox(capacity=4)
+    for _ in range(5):
+        outbox.add(episodes())
+    first = outbox.begin()
+    outbox.resume(0)
+    assert left_out(everything(outbox, first)) == [(2, 0)]
+    outbox.suspend()
+    for _ in range(4):
+        outbox.add(episodes())
+    second = outbox.begin()
+    outbox.resume(0)
+    said = everything(outbox, second)
+    (told,) = left_out(said)
+    assert told[0] + kinds(said).count("episodes") == 9
+    assert said[-1].HasField("notice")
+    outbox.acknowledge(said[-1].sequence)
+    third = outbox.begin()
+    outbox.resume(0)
+    assert everything(outbox, third) == [], "it is told once"
+
+
+def test_it_is_told_too_where_the_server_was_only_slow() -> None:
+    outbox = Outbox(capacity=4)
+    conversation = outbox.begin()
+    outbox.resume(0)
+    for _ in range(7):
+        outbox.add(episodes())
+    said = everything(outbox, conversation)
+    assert left_out(said) == []
+    outbox.acknowledge(said[0].sequence)
+    assert left_out(everything(outbox, conversation)) == [(4, 0)]
+
+
+def test_metric_points_are_kept_however_many() -> None:
+    outbox = Outbox(capacity=10)
+    for number in range(1, 20_001):
+        outbox.add(metric(number))
+    conversation = outbox.begin()
+    outbox.resume(0)
+    said = everything(outbox, conversation)
+    assert [e.metrics.sequence for e in said] == list(range(1, 20_001))
+
+
+def test_metric_points_are_bounded_by_what_they_take_and_acknowledging_makes_room() -> None:
+    outbox = Outbox(most_bytes=100)
+    added = 0
     with pytest.raises(OutboxFull):
-        outbox.add(metric(3))
+        while added < 100:
+            outbox.add(metric(added + 1))
+            added += 1
+    assert 10 <= added < 100
+    outbox.add(episodes())  # they have a bound of their own
+    outbox.acknowledge(added // 2)
+    outbox.add(metric(added + 1))
+    conversation = outbox.begin()
+    outbox.resume(0)
+    said = [e.metrics.sequence for e in everything(outbox, conversation) if e.HasField("metrics")]
+    assert said == list(range(added // 2 + 1, added + 2)), "without a gap"
+    outbox.acknowledge(2**40)
+    for number in range(added):
+        outbox.add(metric(number))
+
+
+def test_days_of_points_fit() -> None:
+    point = MetricPoint(
+        sequence=2**20,
+        placements=2**40,
+        mean_lines=1.5,
+        mean_reward=1.5,
+        placements_per_second=1e5,
+        exploration=0.1,
+        learning_rate=0.1,
+        loss=0.1,
+        score=10**9,
+    )
+    point.evaluation.mean_lines = point.evaluation.standard_error = 1.5
+    point.evaluation.median_lines = point.evaluation.placements = 2**30
+    size = AttachRequest(sequence=2**20, metrics=point).ByteSize()
+    assert MOST_BYTES / size > 2 * 86_400

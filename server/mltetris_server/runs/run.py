@@ -151,17 +151,20 @@ class LiveRun:
     async def restore(self, pid: int) -> None:
         """Takes up a run that a former server process left STARTING, RUNNING, PAUSED or STOPPING.
 
-        Its worker, which had process id `pid`, has the grace period to come back.
+        Its worker, which had process id `pid` (0: none is known), has the grace period to come
+        back.
         """
         async with self.lock:
-            if self.run.reason == RunReason.RUN_REASON_RESTARTING and not pid:
-                # The server ended while the run waited for its next worker.
+            if self.run.reason == RunReason.RUN_REASON_RESTARTING:
+                # The server ended while the run was between two workers.
                 changes = await self._around.disk(self._around.history.state_changes, self.id)
                 before = [change.state for change in changes if change.state != states.STARTING]
                 self._held = bool(before) and before[-1] == states.PAUSED
+            worker = await asyncio.to_thread(self._around.launcher.find, self.id, pid)
+            if worker is None and not pid and self.state == states.STARTING:
+                # There was none to lose yet.
                 self._tasks.spawn(self._relaunch(None, 0.0))
                 return
-            worker = await asyncio.to_thread(self._around.launcher.find, self.id, pid)
             if worker is None:
                 await self._lose(
                     RunReason.RUN_REASON_SERVER_RESTARTED,
@@ -169,8 +172,10 @@ class LiveRun:
                 )
                 return
             if self.state == states.STOPPING:
-                self._stop_reason = RunReason.RUN_REASON_STOPPED_BY_CALLER
+                self._stop_reason = self.run.reason or RunReason.RUN_REASON_STOPPED_BY_CALLER
                 self._line.command(worker_pb2.AttachResponse(stop=worker_pb2.Stop()))
+                settings = self._around.settings
+                self._tasks.spawn(self._expect_end(settings.grace_s + settings.stop_s))
             self._own(worker)
             self._expect(
                 self._around.settings.grace_s,

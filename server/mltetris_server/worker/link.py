@@ -172,7 +172,11 @@ class Link:
         """
         if self._gone is not None:
             raise ServerGone(self._gone)
-        number = self._outbox.add(event)
+        try:
+            number = self._outbox.add(event)
+        except OutboxFull as error:
+            self._give_up(str(error))
+            raise ServerGone(str(error)) from error
         while not self._outbox.wait_acknowledged(number, timeout=0.2):
             if self._gone is not None:
                 raise ServerGone(self._gone)

@@ -166,7 +166,5 @@ def handle_signals(deliver: Callable[[AttachResponse], None]) -> None:
 
 def leave_process(code: int) -> Never:
     """Ends the process at once: nothing is left to do, and native threads are not waited for."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    logs.flush()
     os._exit(code)

@@ -37,7 +37,7 @@ class Launcher(Protocol):
     """Starts workers. All methods block: call them off the event loop."""
 
     def launch(self, link: Link) -> Worker:
-        """Starts a worker for `link.run`.
+        """Starts a worker for `link.run`. Where its output cannot be kept, it runs without.
 
         Raises:
             OSError: the process could not be started.
@@ -47,5 +47,6 @@ class Launcher(Protocol):
         """Returns the worker of `run` that a former server process started, if it still lives.
 
         Args:
-            pid: what its process id was; another process may have it by now.
+            pid: what its process id was; another process may have it by now. 0: the server died
+                before it had stored it, so there may be a worker or none.
         """
