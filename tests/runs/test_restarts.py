@@ -16,6 +16,7 @@ from mltetris_api.v1 import run_pb2, trainer_pb2
 from mltetris_api.v1.run_pb2 import RunReason
 from mltetris_client import Trainer, Unreachable, WrongState
 from mltetris_server.runs import restarts
+from mltetris_server.storage.history import History
 from support.server import ServerProcess
 from support.small_worker import VARIABLE
 
@@ -242,3 +243,70 @@ def test_what_is_no_accident_is_not_tried_again() -> None:
     assert restarts.wait_s(run, RunReason.RUN_REASON_WORKER_ERROR) is None
     run.state = run_pb2.RUN_STATE_STOPPING
     assert restarts.wait_s(run, RunReason.RUN_REASON_WORKER_DIED) is None
+
+
+def edit(server: ServerProcess, run_id: str, change: Callable[[run_pb2.Run], None]) -> None:
+    """Changes what a killed server had stored of a run, whose worker it does not know then."""
+    with History(server.data_dir / "mltetris.db") as history:
+        run = history.get_run(run_id)
+        assert run is not None
+        change(run)
+        history.save_run(run)
+        history.set_worker(run_id, pid=0)
+
+
+def test_a_server_killed_before_it_had_started_the_worker(
+    server: ServerProcess, trainer: Trainer
+) -> None:
+    others = [trainer.start_training(), trainer.start_training()]
+    queued = trainer.start_training()
+    assert queued.state == run_pb2.RUN_STATE_QUEUED
+    for run in others:
+        until(trainer, run.id, lambda run: run.state == run_pb2.RUN_STATE_RUNNING)
+    server.kill()
+    edit(server, queued.id, lambda run: setattr(run, "state", run_pb2.RUN_STATE_STARTING))
+    server.start()
+    begun = until(trainer, queued.id, lambda run: run.state == run_pb2.RUN_STATE_RUNNING)
+    assert begun.restarts == 0
+    assert len(server.workers()) == 3
+
+
+def test_a_server_killed_before_it_had_stored_the_workers_process_id(
+    server: ServerProcess, trainer: Trainer
+) -> None:
+    run = trainer.start_training()
+    before = until(trainer, run.id, lambda run: run.metrics.sequence > 2)
+    (worker,) = server.workers()
+    server.kill()
+    edit(server, run.id, lambda run: None)
+    server.start()
+    until(trainer, run.id, lambda run: run.metrics.sequence > before.metrics.sequence + 3)
+    assert [process.pid for process in server.workers()] == [worker.pid]
+    seen = points(trainer, trainer.stop_run(run.id).id)
+    assert seen == list(range(1, len(seen) + 1))
+
+
+def test_a_server_killed_between_two_workers_of_a_paused_run(
+    server: ServerProcess, trainer: Trainer
+) -> None:
+    run = start(trainer, 1, LATE)
+    until(trainer, run.id, lambda run: run.metrics.sequence > 2)
+    trainer.pause_run(run.id)
+    kill_worker(server)
+    until(trainer, run.id, lambda run: run.reason == RunReason.RUN_REASON_RESTARTING)
+    server.kill()
+    server.environment[VARIABLE] = "mute"
+    server.start()
+    with History(server.data_dir / "mltetris.db") as history:
+        end = time.monotonic() + PATIENCE_S
+        while history.worker(run.id).pid == 0:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    # Its next worker has begun, and says nothing.
+    server.kill()
+    kill_worker(server)
+    server.environment.pop(VARIABLE)
+    with History(server.data_dir / "mltetris.db") as history:
+        history.set_worker(run.id, pid=0)
+    server.start()
+    until(trainer, run.id, lambda run: run.state == run_pb2.RUN_STATE_PAUSED)
