@@ -64,15 +64,20 @@ class Binder:
         """Calls now open that send or receive a stream."""
         return len(self._streams)
 
-    def bind(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
+    def bind(
+        self, service: ServiceDescriptor, servicer: object, *, name: str = ""
+    ) -> grpc.GenericRpcHandler:
         """Returns handlers for every method of `service`, each answered by the method of the same
         name of `servicer`, which gets (request or async iterator of requests, context).
+
+        Args:
+            name: full name under which it is served; empty: its own.
 
         Raises:
             AttributeError: `servicer` lacks a method of the contract.
         """
         return grpc.method_handlers_generic_handler(
-            service.full_name,
+            name or service.full_name,
             {
                 method.name: self._handler(method, getattr(servicer, method.name))
                 for method in service.methods

@@ -7,32 +7,27 @@ same messages on the wire, so one servicer answers both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from grpc_reflection.v1alpha import _async as reflection
 from grpc_reflection.v1alpha import reflection_pb2
 
+from mltetris_server.service.handlers import Binder
+
 V1ALPHA: Final = "grpc.reflection.v1alpha.ServerReflection"
 V1: Final = "grpc.reflection.v1.ServerReflection"
 
 
-def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
-    """Lets `server` describe `services` (full names) and reflection itself."""
+def reflection_handlers(
+    binder: Binder, services: Sequence[str]
+) -> Sequence[grpc.GenericRpcHandler]:
+    """Returns what describes `services` (full names) and reflection itself, in both versions."""
     _describe_v1()
     servicer = reflection.ReflectionServicer([*services, V1ALPHA, V1])
-    method: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    server.add_generic_rpc_handlers(
-        [
-            grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method})
-            for name in (V1ALPHA, V1)
-        ]
-    )
+    service = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+    return [binder.bind(service, servicer, name=name) for name in (V1ALPHA, V1)]
 
 
 def _describe_v1() -> None:

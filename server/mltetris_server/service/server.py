@@ -10,7 +10,7 @@ from typing import Final
 
 import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from mltetris_api.v1 import system_pb2, trainer_pb2
 from mltetris_api.worker.v1 import worker_pb2
 
@@ -30,8 +30,9 @@ from mltetris_server.service.addresses import (
 )
 from mltetris_server.service.exposure import Security, check
 from mltetris_server.service.handlers import Binder
+from mltetris_server.service.health import HealthServicer
 from mltetris_server.service.options import MAX_STREAMS, SERVER_OPTIONS
-from mltetris_server.service.reflection import add_reflection
+from mltetris_server.service.reflection import reflection_handlers
 from mltetris_server.service.system import SystemServicer
 from mltetris_server.service.trail import Trail
 from mltetris_server.service.trainer import TrainerServicer
@@ -46,6 +47,7 @@ _log = structlog.get_logger(__name__)
 
 _TRAINER: Final = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"]
 _SYSTEM: Final = system_pb2.DESCRIPTOR.services_by_name["SystemService"]
+_HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"]
 _WORKER: Final = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"]
 
 
@@ -145,10 +147,13 @@ class Server:
                 ),
             ]
         )
-        healthiness = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(healthiness, public)
-        services = [_TRAINER.full_name, _SYSTEM.full_name, health.SERVICE_NAME]
-        add_reflection(public, services)
+        services = [_TRAINER.full_name, _SYSTEM.full_name, _HEALTH.full_name]
+        health = HealthServicer(services)
+        # Apart: who asks how the server is should be told so for as long as there is one.
+        asking = Binder(max_streams=settings.max_streams)
+        public.add_generic_rpc_handlers(
+            [asking.bind(_HEALTH, health), *reflection_handlers(asking, services)]
+        )
         private.add_generic_rpc_handlers(
             [worker_binder.bind(_WORKER, WorkerServicer(manager, models))]
         )
@@ -171,15 +176,13 @@ class Server:
 
         async def end_public() -> None:
             # First of all: who asks is sent elsewhere, who watches is told, who calls is answered.
-            await healthiness.enter_graceful_shutdown()
+            health.end()
             await binder.close_streams()
             await manager.close()
             await binder.finish_calls(0.2)
             await public.stop(_STOP_S)
 
         stack.push_async_callback(end_public)
-        for service in ("", *services):
-            await healthiness.set(service, health_pb2.HealthCheckResponse.SERVING)
         address = settings.listen
         if not address.startswith("unix:"):
             address = f"{address.rpartition(':')[0]}:{port}"
