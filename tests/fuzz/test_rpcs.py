@@ -130,21 +130,25 @@ def test_many_calls_of_all(served: Served) -> None:
     deadline = time.monotonic() + SECONDS
     answers: Counter[str] = Counter()
     while time.monotonic() < deadline:
-        words = served.words()
         print(f"MLTETRIS_FUZZ_SEED={number}")
-
-        @settings(FUZZING, max_examples=200)
-        @seed(number)
-        @given(st.data())
-        def batch(data: st.DataObject, words: Words = words) -> None:
-            method = data.draw(st.sampled_from(METHODS))
-            if time.monotonic() < deadline:
-                answers[attack(served, method, words, data).code.name] += 1
-
-        batch()
+        _batch(served, number, deadline, answers)
         served.check()
         served.restock()
         number += 1
     print(f"{sum(answers.values())} calls: {dict(answers.most_common())}")
     # A fuzzer that is always refused tests nothing.
     assert answers["OK"] > sum(answers.values()) / 10
+
+
+def _batch(served: Served, number: int, deadline: float, answers: Counter[str]) -> None:
+    words = served.words()
+
+    @settings(FUZZING, max_examples=200)
+    @seed(number)
+    @given(st.data())
+    def batch(data: st.DataObject) -> None:
+        method = data.draw(st.sampled_from(METHODS))
+        if time.monotonic() < deadline:
+            answers[attack(served, method, words, data).code.name] += 1
+
+    batch()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
+import zlib
 from typing import Any
 
 import grpc
@@ -277,6 +280,40 @@ def test_bytes_that_are_no_message(idle: Client) -> None:
         call(b"\xff\xff\xff", timeout=10)
     assert caught.value.code() == INVALID  # type: ignore[attr-defined]
     assert "GetRunRequest" in caught.value.details()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_bytes_that_are_no_message_for_what_grpc_brings(idle: Client, path: str) -> None:
+    call = idle.channel.stream_stream(path)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call(iter([b"\xff\xff\xff"]), timeout=10))
+    assert caught.value.code() == INVALID  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("place", [2**63, -(2**70), 2**64])
+def test_page_tokens_of_numbers_that_no_list_has(idle: Client, place: int) -> None:
+    query = f"runs:{zlib.crc32(repr(([], [])).encode()):x}"
+    text = json.dumps([query, [place]]).encode()
+    token = base64.urlsafe_b64encode(text).decode().rstrip("=")
+    refusal = idle.refusal("ListRuns", trainer_pb2.ListRunsRequest(page_token=token))
+    assert (refusal.code, refusal.fields) == (INVALID, ["page_token"])
+
+
+def test_metrics_after_the_greatest_number(client: Client) -> None:
+    run = client.call("StartRun", training()).run.id
+    client.call("StopRun", trainer_pb2.StopRunRequest(run=run))
+    request = trainer_pb2.StreamMetricsRequest(run=run, after_sequence=2**64 - 1)
+    (answer,) = client.call("StreamMetrics", request)
+    assert answer.caught_up
+    assert not answer.points
 
 
 def test_methods_that_do_not_exist(idle: Client) -> None:

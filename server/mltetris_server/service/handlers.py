@@ -64,10 +64,15 @@ class Binder:
         """Calls now open that send or receive a stream."""
         return len(self._streams)
 
-    def bind(
-        self, service: ServiceDescriptor, servicer: object, *, name: str = ""
-    ) -> grpc.GenericRpcHandler:
-        """Returns handlers for every method of `service`, each answered by the method of the same
+    def register(
+        self,
+        server: grpc.aio.Server,
+        service: ServiceDescriptor,
+        servicer: object,
+        *,
+        name: str = "",
+    ) -> None:
+        """Lets `server` serve every method of `service`, each answered by the method of the same
         name of `servicer`, which gets (request or async iterator of requests, context).
 
         Args:
@@ -76,7 +81,7 @@ class Binder:
         Raises:
             AttributeError: `servicer` lacks a method of the contract.
         """
-        return grpc.method_handlers_generic_handler(
+        server.add_registered_method_handlers(
             name or service.full_name,
             {
                 method.name: self._handler(method, getattr(servicer, method.name))
@@ -247,14 +252,18 @@ class _Requests:
 
     def __init__(self, raws: AsyncIterator[bytes], parse: Callable[[bytes], Message]) -> None:
         self.first: Message | None = None
-        self._raws = aiter(raws)
+        self._raws = raws
+        self._iterator: AsyncIterator[bytes] | None = None
         self._parse = parse
 
     def __aiter__(self) -> AsyncIterator[Message]:
         return self
 
     async def __anext__(self) -> Message:
-        request = self._parse(await anext(self._raws))
+        if self._iterator is None:
+            # Not before: gRPC's does not like being made and left.
+            self._iterator = aiter(self._raws)
+        request = self._parse(await anext(self._iterator))
         if self.first is None:
             self.first = request
         return request

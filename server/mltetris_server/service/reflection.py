@@ -20,14 +20,13 @@ V1ALPHA: Final = "grpc.reflection.v1alpha.ServerReflection"
 V1: Final = "grpc.reflection.v1.ServerReflection"
 
 
-def reflection_handlers(
-    binder: Binder, services: Sequence[str]
-) -> Sequence[grpc.GenericRpcHandler]:
-    """Returns what describes `services` (full names) and reflection itself, in both versions."""
+def add_reflection(server: grpc.aio.Server, binder: Binder, services: Sequence[str]) -> None:
+    """Lets `server` describe `services` (full names) and reflection itself, in both versions."""
     _describe_v1()
     servicer = reflection.ReflectionServicer([*services, V1ALPHA, V1])
     service = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-    return [binder.bind(service, servicer, name=name) for name in (V1ALPHA, V1)]
+    for name in (V1ALPHA, V1):
+        binder.register(server, service, servicer, name=name)
 
 
 def _describe_v1() -> None:

@@ -31,8 +31,9 @@ from mltetris_server.service.addresses import (
 from mltetris_server.service.exposure import Security, check
 from mltetris_server.service.handlers import Binder
 from mltetris_server.service.health import HealthServicer
-from mltetris_server.service.options import MAX_STREAMS, SERVER_OPTIONS
-from mltetris_server.service.reflection import reflection_handlers
+from mltetris_server.service.options import MAX_STREAMS, SERVER_OPTIONS, public_options
+from mltetris_server.service.reflection import add_reflection
+from mltetris_server.service.steadfast import steadfast_server
 from mltetris_server.service.system import SystemServicer
 from mltetris_server.service.trail import Trail
 from mltetris_server.service.trainer import TrainerServicer
@@ -109,10 +110,10 @@ class Server:
         models = Models(slot_store, run_store, models_thread)
 
         tokens = settings.security.tokens
-        public = grpc.aio.server(options=SERVER_OPTIONS, interceptors=[Gate(tokens)])
+        public = steadfast_server(public_options(settings.max_streams), [Gate(tokens)])
         tls = settings.security.tls
         port = _listen(public, settings.listen, tls.credentials() if tls else None)
-        private = grpc.aio.server(options=SERVER_OPTIONS)
+        private = steadfast_server(SERVER_OPTIONS)
         address = _listen_for_workers(private, data_dir.root, settings.worker_transport)
 
         manager = RunManager(
@@ -128,35 +129,24 @@ class Server:
             return await history_thread(history.activity.add, entry)
 
         binder, worker_binder = Binder(Trail(keep), max_streams=settings.max_streams), Binder()
-        public.add_generic_rpc_handlers(
-            [
-                binder.bind(_TRAINER, TrainerServicer(manager, models)),
-                binder.bind(
-                    _SYSTEM,
-                    SystemServicer(
-                        manager=manager,
-                        models=models,
-                        list_activity=lambda **asked: history_thread(
-                            history.activity.page, **asked
-                        ),
-                        data_dir=data_dir.root,
-                        max_runs=settings.runs.max_runs,
-                        watchers=lambda: binder.open_streams,
-                        tokens_required=tokens.required,
-                    ),
-                ),
-            ]
+        binder.register(public, _TRAINER, TrainerServicer(manager, models))
+        system = SystemServicer(
+            manager=manager,
+            models=models,
+            list_activity=lambda **asked: history_thread(history.activity.page, **asked),
+            data_dir=data_dir.root,
+            max_runs=settings.runs.max_runs,
+            watchers=lambda: binder.open_streams,
+            tokens_required=tokens.required,
         )
+        binder.register(public, _SYSTEM, system)
         services = [_TRAINER.full_name, _SYSTEM.full_name, _HEALTH.full_name]
         health = HealthServicer(services)
         # Apart: who asks how the server is should be told so for as long as there is one.
         asking = Binder(max_streams=settings.max_streams)
-        public.add_generic_rpc_handlers(
-            [asking.bind(_HEALTH, health), *reflection_handlers(asking, services)]
-        )
-        private.add_generic_rpc_handlers(
-            [worker_binder.bind(_WORKER, WorkerServicer(manager, models))]
-        )
+        asking.register(public, _HEALTH, health)
+        add_reflection(public, asking, services)
+        worker_binder.register(private, _WORKER, WorkerServicer(manager, models))
 
         guard = SpaceGuard(
             Reserve(data_dir.root),

@@ -27,6 +27,7 @@ FINAL_STATES = frozenset(
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_MOST_SEQUENCE = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,8 @@ class History:
                 select(metric_points.c.point)
                 .where(
                     metric_points.c.run_number == _number(connection, run_id),
-                    metric_points.c.sequence > after,
+                    # More than SQLite can be asked for is more than any point has.
+                    metric_points.c.sequence > min(after, _MOST_SEQUENCE),
                 )
                 .order_by(metric_points.c.sequence)
                 .limit(limit)

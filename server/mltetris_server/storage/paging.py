@@ -10,6 +10,8 @@ from mltetris_server import errors
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
+_MOST = 2**63 - 1
+"""The greatest number that a database can be asked for."""
 
 
 def page_length(page_size: int) -> int:
@@ -44,5 +46,7 @@ def read_token(token: str, query: str, shape: tuple[type, ...]) -> list[int | fl
         raise refusal
     position = parsed[1]
     if not isinstance(position, list) or tuple(map(type, position)) != shape:
+        raise refusal
+    if any(isinstance(part, int) and abs(part) > _MOST for part in position):
         raise refusal
     return position
