@@ -88,7 +88,7 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     server = grpc.aio.server()
     binder, faulty = Binder(), Faulty()
-    server.add_generic_rpc_handlers([binder.bind(SERVICE, faulty)])
+    binder.register(server, SERVICE, faulty)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:

@@ -87,8 +87,9 @@ class Served:
     def restock(self) -> None:
         """Makes the server as it was: two runs that go and one that is over, and two slots."""
         mine = [run for run in self._runs() if run.id != self.untouched]
+        kept = [run.id for run in mine if run.state in _RUNNING][:2]
         for run in mine:
-            if run.state not in _RUNNING:
+            if run.id not in kept:
                 with contextlib.suppress(grpc.RpcError):
                     self.trainer.StopRun(trainer_pb2.StopRunRequest(run=run.id), **self.operator)
         mine = [run for run in self._runs() if run.id != self.untouched]
