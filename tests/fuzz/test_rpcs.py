@@ -26,13 +26,14 @@ from support.fuzzing import served as world
 from support.fuzzing.fields import has_field
 from support.fuzzing.leaks import leaks, said
 from support.fuzzing.messages import Words, requests
-from support.fuzzing.methods import Answer, Method, ask, public_methods
+from support.fuzzing.methods import PATIENCE_S, WATCHED_S, Answer, Method, ask, public_methods
 from support.fuzzing.served import Served, bearer
 
 METHODS = public_methods()
 SECONDS = float(os.environ.get("MLTETRIS_FUZZ_SECONDS", "300"))
 BATCH = 15
 NEVER = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
+REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 TOKENS = (*[world.OPERATOR] * 8, world.VIEWER, world.VIEWER, "", world.WRONG)
 
 FUZZING = settings(
@@ -55,7 +56,9 @@ def attack(served: Served, method: Method, words: Words, data: st.DataObject) ->
     kind = method.contract.input_type
     raws = data.draw(requests(kind, words, stream=method.contract.client_streaming))
     token = data.draw(st.sampled_from(TOKENS))
-    answer = ask(served.channel, method, raws, bearer(token))
+    # What is to be refused is waited for.
+    watched = WATCHED_S if refusal_of(method, token) is None else PATIENCE_S
+    answer = ask(served.channel, method, raws, bearer(token), watched_s=watched)
     try:
         judge(served, method, token, answer)
     except AssertionError:
@@ -64,17 +67,24 @@ def attack(served: Served, method: Method, words: Words, data: st.DataObject) ->
     return answer
 
 
+def refusal_of(method: Method, token: str) -> grpc.StatusCode | None:
+    """How a call with `token` is to be refused, whatever it asks; None: it is let in."""
+    least = least_role(method.path)
+    if token in ("", world.WRONG) and least != ANYBODY:
+        return grpc.StatusCode.UNAUTHENTICATED
+    if token == world.VIEWER and least == OPERATOR:
+        return grpc.StatusCode.PERMISSION_DENIED
+    return None
+
+
 def judge(served: Served, method: Method, token: str, answer: Answer) -> None:
     """What holds of every answer, whatever was asked."""
     assert answer.code not in NEVER
-    least = least_role(method.path)
-    if token in ("", world.WRONG) and least != ANYBODY:
-        assert answer.code == grpc.StatusCode.UNAUTHENTICATED
-    elif token == world.VIEWER and least == OPERATOR:
-        assert answer.code == grpc.StatusCode.PERMISSION_DENIED
+    refused = refusal_of(method, token)
+    if refused is not None:
+        assert answer.code == refused
     else:
-        refused = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
-        assert answer.code not in refused
+        assert answer.code not in REFUSALS
     needles = served.needles
     assert not said(answer.text, needles)
     assert not said(str(answer.status), needles)

@@ -79,10 +79,12 @@ def ask(
     method: Method,
     raws: Sequence[bytes],
     metadata: Sequence[tuple[str, str]] = (),
+    *,
+    watched_s: float = WATCHED_S,
 ) -> Answer:
     """Calls `method` with messages that are bytes already.
 
-    A stream of responses is watched for a moment and then cancelled: one that is still open has
+    A stream of responses is watched for `watched_s` and then cancelled: one that is still open has
     the code CANCELLED.
     """
     contract = method.contract
@@ -93,7 +95,7 @@ def ask(
     try:
         if contract.server_streaming:
             make = channel.stream_stream if contract.client_streaming else channel.unary_stream
-            call = make(method.path, None, respond)(given, metadata=metadata, timeout=WATCHED_S)
+            call = make(method.path, None, respond)(given, metadata=metadata, timeout=watched_s)
             for response in _some(call):
                 answer.responses.append(response)
             if len(answer.responses) >= _MOST_RESPONSES:
