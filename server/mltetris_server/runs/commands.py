@@ -17,11 +17,14 @@ Effect = Callable[[run_pb2.Run], None]
 
 @dataclass(frozen=True)
 class Command:
-    """One command; `answer` is done once it is stored, and fails where there will be none."""
+    """One command; `answer` is the run as the worker's answer left it, once that is stored.
+
+    It fails where there will be no answer.
+    """
 
     message: worker_pb2.AttachResponse
     effect: Effect | None
-    answer: asyncio.Future[None]
+    answer: asyncio.Future[run_pb2.Run]
 
 
 class Commands:
@@ -57,11 +60,11 @@ class Commands:
         """The pending command of that number; of an older process or answered already: None."""
         return self._pending.get(number)
 
-    def answered(self, number: int) -> None:
-        """Lets who waits for the command go on."""
+    def answered(self, number: int, run: run_pb2.Run) -> None:
+        """Lets who waits for the command go on, with the `run` that it has made."""
         command = self._pending.pop(number, None)
         if command is not None and not command.answer.done():
-            command.answer.set_result(None)
+            command.answer.set_result(run)
 
     def fail(self, error: DomainError) -> None:
         """Tells everybody who waits that no answer will come."""

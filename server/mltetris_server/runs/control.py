@@ -41,7 +41,7 @@ async def pause(live: LiveRun) -> run_pb2.Run:
                 await live.store(changed)
             return live.snapshot()
         command = live.send(worker_pb2.AttachResponse(pause=worker_pb2.Pause()))
-    return await live.answered(command)
+    return _became(states.PAUSED, await live.answered(command), "held")
 
 
 async def pause_for_space(live: LiveRun) -> None:
@@ -71,7 +71,7 @@ async def resume(live: LiveRun) -> run_pb2.Run:
         if live.state == states.RUNNING and not live.waits:
             return live.snapshot()
         command = live.send(worker_pb2.AttachResponse(resume=worker_pb2.Resume()))
-    return await live.answered(command)
+    return _became(states.RUNNING, await live.answered(command), "resumed")
 
 
 async def stop(live: LiveRun, timeout_s: float) -> run_pb2.Run:
@@ -147,9 +147,16 @@ async def save_latest(live: LiveRun) -> None:
     await live.answered(command)
 
 
-async def update(live: LiveRun, update: trainer_pb2.RunUpdate, paths: Sequence[str]) -> run_pb2.Run:
-    """Changes what `paths` name, all of it or nothing; returns when the worker has done so."""
+async def update(
+    live: LiveRun, update: trainer_pb2.RunUpdate, paths: Sequence[str]
+) -> run_pb2.Run | None:
+    """Changes what `paths` name, all of it or nothing; returns when the worker has done so.
+
+    None: the run was retired meanwhile, and nothing was changed.
+    """
     async with live.lock:
+        if live.retired:
+            return None
         learning = check_update(live.run, update, paths)
         message = worker_pb2.Update()
         if "learning_rate" in learning:
@@ -225,6 +232,14 @@ def check_update(
             f"run {run.id} is {states.name(run.state)}: {_when(run.state, 'changed so')}"
         )
     return learning
+
+
+def _became(state: states.State, run: run_pb2.Run, done: str) -> run_pb2.Run:
+    """Returns `run` as the worker's answer left it, if that is what its caller asked for."""
+    if run.state != state:
+        # Another caller's StopRun came before the answer.
+        raise WrongState(f"run {run.id} is {states.name(run.state)}: it was not {done} before that")
+    return run
 
 
 def _require_working(run: run_pb2.Run, done: str) -> None:

@@ -248,7 +248,9 @@ class RunManager:
         paths = list(request.update_mask.paths)
         live = self._runs.get(request.run)
         if live is not None:
-            return await control.update(live, request.update, paths)
+            updated = await control.update(live, request.update, paths)
+            if updated is not None:
+                return updated
         await self.get(request.run)
         run = await self._disk(self._rename, request.run, request.update, paths)
         self.events.run_changed(run)
@@ -273,7 +275,7 @@ class RunManager:
         if live is not None:
             if live.state not in states.FINAL:
                 raise WrongState(f"run {run_id} is {states.name(live.state)}: stop it first")
-            await live.gone.wait()
+            await self._retire(live)
         else:
             await self.get(run_id)
         # Files first: what is left by a kill in between is a run that can be deleted again.
@@ -352,5 +354,12 @@ class RunManager:
         self._queue.remove(live)
         await self._queue.renumber()
         await self._pump()
+        await self._retire(live)
+
+    async def _retire(self, live: LiveRun) -> None:
+        """Leaves a final run to the history, once its worker's process has ended."""
         await live.gone.wait()
-        del self._runs[live.id]
+        async with live.lock:
+            # Nobody may change it here any more while another does so in the history.
+            live.retired = True
+            self._runs.pop(live.id, None)

@@ -63,6 +63,8 @@ class LiveRun:
         self.final = asyncio.Event()
         self.gone = asyncio.Event()
         """Set once the run is final and its worker's process has ended."""
+        self.retired = False
+        """Whether the history alone says from now on what the run is. Set with the lock held."""
         self.wanted_control = run_pb2.RunControl()
         """What the worker was last told; `run.control` is what it has confirmed."""
         self.wanted_control.CopyFrom(run.control)
@@ -265,7 +267,7 @@ class LiveRun:
         for text in outcome.notices:
             self._around.events.notice(self.id, text)
         for number in outcome.answered:
-            self._line.commands.answered(number)
+            self._line.commands.answered(number, run)
         self._known(run)
         return last_event
 
@@ -273,8 +275,14 @@ class LiveRun:
         self._line.tell(worker_pb2.AttachResponse(watch=watch))
 
     async def checkpoint_stored(self, info: run_pb2.CheckpointInfo) -> None:
-        """Notes a checkpoint of the run that has been stored."""
+        """Notes a checkpoint of the run that has been stored.
+
+        Raises:
+            WrongState: the run has ended, and its worker with it.
+        """
         async with self.lock:
+            if self.retired:
+                raise WrongState(f"run {self.id} is {states.name(self.state)}: nothing to do")
             changed = self.snapshot()
             reports.add_checkpoint(changed, info)
             await self.store(changed)
@@ -309,7 +317,9 @@ class LiveRun:
         return bool(self._line.commands)
 
     async def answered(self, command: Command) -> run_pb2.Run:
-        """Waits until the worker has done `command`, without the lock; returns the run then.
+        """Waits until the worker has done `command`, without the lock.
+
+        Returns the run as the answer left it, whatever has happened to it since.
 
         Raises:
             WrongState: the run ended instead.
@@ -317,13 +327,15 @@ class LiveRun:
         """
         try:
             async with asyncio.timeout(self._around.settings.answer_s):
-                await asyncio.shield(command.answer)
+                answer = await asyncio.shield(command.answer)
         except TimeoutError:
             raise Unavailable(
                 f"run {self.id}'s worker has not answered for "
                 f"{self._around.settings.answer_s:g} s; the command still stands"
             ) from None
-        return self.snapshot()
+        copy = run_pb2.Run()
+        copy.CopyFrom(answer)
+        return copy
 
     async def stop(self, reason: RunReason.ValueType) -> None:
         """Lets the run end with its last checkpoint kept; returns at once. See `final`.
