@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,6 +15,9 @@ from mltetris_client.channel import open_channel, resolve_address
 from mltetris_client.errors import NoAnswer, Unreachable
 
 _Response = TypeVar("_Response")
+
+_PAUSE_S = 0.1
+"""Between two attempts to reach a server whose connection broke at once."""
 
 
 class Link:
@@ -39,14 +43,24 @@ class Link:
         Raises:
             Unreachable: it did not within ``timeout`` seconds.
         """
-        try:
-            with translated(self.address):
-                self.system.GetServerInfo(
-                    system_pb2.GetServerInfoRequest(), timeout=timeout, wait_for_ready=True
-                )
-            self.answered = True
-        except NoAnswer as error:
-            raise Unreachable(f"no mlTetris server answers at {self.address}") from error
+        deadline = time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                with translated(self.address):
+                    self.system.GetServerInfo(
+                        system_pb2.GetServerInfoRequest(), timeout=left, wait_for_ready=True
+                    )
+            except NoAnswer as error:
+                raise Unreachable(f"no mlTetris server answers at {self.address}") from error
+            except Unreachable:
+                # The connection was made and then broke: a server that ends, or one that begins.
+                if left <= _PAUSE_S:
+                    raise
+                time.sleep(_PAUSE_S)
+            else:
+                self.answered = True
+                return
 
     def unary(self, method: Callable[..., _Response], request: Message) -> _Response:
         """Makes one call.

@@ -12,6 +12,7 @@ It comes up in a fraction of the real one's time and does on demand what the rea
     fail            says that it failed after five metric points
     child           starts a process of its own, which does nothing for ten minutes
     talkative       says a notice with every tenth point
+    on-demand       makes metric points only when told of a `max_training_rate`, which is how many
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class SmallWorker:
             for message in self.mailbox.take():
                 self.do(message)
             now = time.monotonic()
-            if not self.paused and now >= self.next_point:
+            if not self.paused and "on-demand" not in self.habits and now >= self.next_point:
                 self.next_point = now + METRICS_PERIOD_S
                 self.measure()
             if self.watch.max_fps > 0 and now >= self.next_frame:
@@ -128,6 +129,9 @@ class SmallWorker:
             case "stop":
                 self.stopping = "deaf" not in self.habits
                 return
+            case "control" if "on-demand" in self.habits:
+                for _ in range(int(message.control.max_training_rate)):
+                    self.measure()
             case "save_latest":
                 self.save(run_pb2.CHECKPOINT_KIND_LATEST)
         self.report(message.command)
@@ -169,6 +173,7 @@ class SmallWorker:
         for board in range(boards):
             frame = board_pb2.BoardFrame(board=board, sequence=self.frames, width=10, height=20)
             frame.cells = bytes(200)
+            frame.sample_time.GetCurrentTime()
             if self.watch.include_values:
                 for action in range(40):
                     frame.values.add(action=action, value=action / 2, cells=range(100, 104))
