@@ -274,7 +274,7 @@ class MetricStreams(RuleBasedStateMachine):
     ("examples", "steps"),
     [
         (10, 15),
-        pytest.param(150, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+        pytest.param(60, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
 def test_every_point_once_and_in_order(tmp_path: Path, examples: int, steps: int) -> None:

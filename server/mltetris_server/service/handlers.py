@@ -24,7 +24,7 @@ from mltetris_server.errors import DomainError, InvalidArgument
 from mltetris_server.runs.places import Places
 from mltetris_server.service.errors import STATUS_DETAILS_KEY, code_of, details_of, message_of
 from mltetris_server.service.options import MAX_STREAMS
-from mltetris_server.service.trail import Trail
+from mltetris_server.service.trail import Trail, is_recorded, peer
 from mltetris_server.service.validation import validate
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -112,12 +112,12 @@ class Binder:
         async def unary_unary(raw: bytes, context: Context) -> Response:
             async with _Guard(self, method, context):
                 request = parse(raw)
-                # A task of its own, so that a caller who hangs up does not leave half a change.
-                call = asyncio.ensure_future(
-                    self._recorded(
-                        method, context, lambda: request, lambda: function(request, context)
-                    )
+                # A task of its own, so that a caller who hangs up does not leave half a change. It
+                # may outlive the call, of which it must ask nothing then.
+                work = self._recorded(
+                    method, context, lambda: request, lambda: function(request, context)
                 )
+                call = asyncio.ensure_future(work)
                 self._calls.add(call)
                 call.add_done_callback(self._calls.discard)
                 call.add_done_callback(_note_unseen_failure)
@@ -166,16 +166,17 @@ class Binder:
             return grpc.unary_stream_rpc_method_handler(unary_stream, response_serializer=_encode)
         return grpc.unary_unary_rpc_method_handler(unary_unary, response_serializer=_encode)
 
-    async def _recorded(
+    def _recorded(
         self,
         method: MethodDescriptor,
         context: Context,
         request: Callable[[], Message | None],
         work: Callable[[], Awaitable[Any]],
-    ) -> Any:
-        if self._trail is None:
-            return await work()
-        return await self._trail.record(method, context, request, work)
+    ) -> Awaitable[Any]:
+        """Returns `work`, written down where the method is. To be called while the call stands."""
+        if self._trail is None or not is_recorded(method):
+            return work()
+        return self._trail.record(method, peer(context), request, work)
 
     async def _stream(self, work: Awaitable[Any]) -> Any:
         """Runs `work` so that `close_streams` can end it without ending the RPC's own task."""

@@ -56,13 +56,14 @@ class Trail:
     async def record(
         self,
         method: MethodDescriptor,
-        context: Context,
+        who: str,
         request: Callable[[], Message | None],
         work: Callable[[], Awaitable[_Answer]],
     ) -> _Answer:
         """Does `work` and writes down how it ended; returns or raises what it does.
 
         Args:
+            who: the caller's `peer`, asked for while the call stood.
             request: returns the call's request, of a stream the first one, once it is there.
         """
         if not is_recorded(method):
@@ -71,21 +72,21 @@ class Trail:
             answer = await work()
         except DomainError as error:
             await self._write(
-                method, context, request(), None, code_of(error).value[0], message_of(error)
+                method, who, request(), None, code_of(error).value[0], message_of(error)
             )
             raise
         except Exception:
             code: int = grpc.StatusCode.INTERNAL.value[0]
-            await self._write(method, context, request(), None, code, "internal error")
+            await self._write(method, who, request(), None, code, "internal error")
             raise
         response = answer if isinstance(answer, Message) else None
-        await self._write(method, context, request(), response, 0, "")
+        await self._write(method, who, request(), response, 0, "")
         return answer
 
     async def _write(
         self,
         method: MethodDescriptor,
-        context: Context,
+        who: str,
         request: Message | None,
         response: Message | None,
         code: int,
@@ -94,7 +95,7 @@ class Trail:
         entry = system_pb2.Activity(
             method=method.name,
             role=caller_role(),
-            peer=peer(context),
+            peer=who,
             run=_subject("run", request, response),
             slot=_subject("slot", request, response),
             code=code,
@@ -114,7 +115,10 @@ def is_recorded(method: MethodDescriptor) -> bool:
 
 
 def peer(context: Context) -> str:
-    """Returns where a caller is: its address without the port, its certificate's name before it."""
+    """Returns where a caller is: its address without the port, its certificate's name before it.
+
+    To be called while the call stands: once gRPC has done with it, asking ends the process.
+    """
     kind, _, address = urllib.parse.unquote(str(context.peer())).partition(":")
     address = address.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else kind
     names = dict(context.auth_context() or {}).get("x509_common_name", [])
