@@ -552,3 +552,28 @@ print("torch._dynamo" in sys.modules, [part.tobytes().hex() for part in td.playe
     (lean, weights), (usual, same_weights) = results
     assert (lean, usual) == ("False", "True")
     assert weights == same_weights
+
+
+def test_a_worker_in_the_place_of_a_lost_one_knows_what_that_had_found_out(
+    serve: Serve, start_worker: StartWorker
+) -> None:
+    server = serve(
+        training=TrainingSpec(
+            seed=3,
+            evaluation=EvaluationSpec(
+                games=2, period=Duration(nanos=50_000_000), max_lines=100_000
+            ),
+        )
+    )
+    before = server.welcome.resumption
+    before.metric_sequence, before.best_lines = 41, 70_000_000
+    before.best.mean_lines = 60_000_000
+    before.last.mean_lines, before.last.max_lines, before.last.cut_off_games = 5_000, 6_000, 1
+    start_worker(server)
+    server.wait_for(lambda: any(p.HasField("evaluation") for p in points(server)))
+    assert stop(server) == RunReason.RUN_REASON_STOPPED_BY_CALLER
+    assert [p.sequence for p in points(server)] == list(range(42, 42 + len(points(server))))
+    assert {point.best_lines for point in points(server)} == {70_000_000}
+    first = next(p.evaluation for p in points(server) if p.HasField("evaluation"))
+    assert first.max_lines == 24_000, "four times as long, and not from the beginning again"
+    assert server.of_kind(BEST) == [], "none was better"

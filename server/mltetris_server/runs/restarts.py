@@ -59,8 +59,12 @@ def resumption(
         checkpoints: those of the run that are whole.
     """
     message = worker_pb2.Resumption(
-        metric_sequence=run.metrics.sequence, first_placements=run.first_placements
+        metric_sequence=run.metrics.sequence,
+        first_placements=run.first_placements,
+        best_lines=run.metrics.best_lines,
     )
+    if run.HasField("last_evaluation"):
+        message.last.CopyFrom(run.last_evaluation)
     message.elapsed.CopyFrom(run.metrics.elapsed)
     source = newest(checkpoints)
     if source is not None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import time
 
 from mltetris_api.v1.run_pb2 import Episode, Evaluation, MetricPoint, RunReason, RunView
-from mltetris_api.worker.v1.worker_pb2 import AttachRequest, Episodes, Notice, Update, Welcome
+from mltetris_api.worker.v1.worker_pb2 import (
+    AttachRequest,
+    Episodes,
+    Notice,
+    Resumption,
+    Update,
+    Welcome,
+)
 
 from mltetris_server.learning.metrics import FinishedEpisode
 from mltetris_server.worker.budget import BudgetMeter
@@ -98,8 +105,6 @@ class Session:
         self._examiner: Examiner[Examination] = Examiner(
             self._begin_examination, clock, period, first=elapsed + _FIRST_EXAMINATION * period
         )
-        if before is not None:
-            self._take_up()
         self._training_pace = Pace()
         self._limit = RateLimit()
         self._paced_at = learner.placements
@@ -107,6 +112,8 @@ class Session:
         self._measured = -1
         self._most_lines = 0
         self._verdict: RunReason.ValueType | None = None
+        if before is not None:
+            self._take_up(before)
 
     def begin(self) -> None:
         """Reports the run as begun; its time counts from here."""
@@ -233,13 +240,17 @@ class Session:
         if done is None:
             return None
         evaluation = done.result()
-        if evaluation.cut_off_games:
-            self._cut_off = _LONGER * evaluation.max_lines
+        self._take_limit(evaluation)
         self._budget.examined(evaluation)
         self._most_lines = max(self._most_lines, evaluation.best_lines)
         self._keeper.examination_ended(evaluation)
         self._measure(evaluation)
         return evaluation
+
+    def _take_limit(self, evaluation: Evaluation) -> None:
+        """Lets the games of the next evaluation last long enough, by what the last one showed."""
+        longer = _LONGER if evaluation.cut_off_games else 1
+        self._cut_off = max(self._cut_off, longer * evaluation.max_lines)
 
     def _examine_last(self) -> Evaluation | None:
         """Evaluates what a spent budget leaves; None where that takes too long."""
@@ -298,9 +309,13 @@ class Session:
 
     # Steering.
 
-    def _take_up(self) -> None:
-        """Goes on as the worker before was steered."""
+    def _take_up(self, before: Resumption) -> None:
+        """Goes on as the worker before was steered, and with what it had found out."""
         learner, steering = self._learner, self._steering
+        self._most_lines = before.best_lines
+        if before.HasField("last"):
+            # Only for that: a goal is reached by a model that is there to be kept.
+            self._take_limit(before.last)
         if steering.learning_rate is not None:
             learner.set_learning_rate(steering.learning_rate)
         if steering.exploration is not None:

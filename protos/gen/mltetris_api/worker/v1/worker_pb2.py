@@ -28,15 +28,15 @@ from mltetris_api.v1 import board_pb2 as mltetris_dot_v1_dot_board__pb2
 from mltetris_api.v1 import run_pb2 as mltetris_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmltetris/worker/v1/worker.proto\x12\x12mltetris.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x17mltetris/v1/board.proto\x1a\x15mltetris/v1/run.proto\"\xa9\x03\n\rAttachRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x05hello\x18\x02 \x01(\x0b\x32\x19.mltetris.worker.v1.HelloH\x00\x12+\n\x07metrics\x18\x03 \x01(\x0b\x32\x18.mltetris.v1.MetricPointH\x00\x12\x30\n\x08\x65pisodes\x18\x04 \x01(\x0b\x32\x1c.mltetris.worker.v1.EpisodesH\x00\x12,\n\x06\x66rames\x18\x05 \x01(\x0b\x32\x1a.mltetris.worker.v1.FramesH\x00\x12\x30\n\x05state\x18\x06 \x01(\x0b\x32\x1f.mltetris.worker.v1.StateReportH\x00\x12,\n\x06notice\x18\x07 \x01(\x0b\x32\x1a.mltetris.worker.v1.NoticeH\x00\x12\x30\n\x08\x66inished\x18\x08 \x01(\x0b\x32\x1c.mltetris.worker.v1.FinishedH\x00\x12\x32\n\theartbeat\x18\t \x01(\x0b\x32\x1d.mltetris.worker.v1.HeartbeatH\x00\x42\x07\n\x05\x65vent\"Z\n\x05Hello\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x14\n\x0c\x61\x63knowledged\x18\x02 \x01(\x04\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.mltetris.worker.v1.WorkerState\"2\n\x08\x45pisodes\x12&\n\x08\x65pisodes\x18\x01 \x03(\x0b\x32\x14.mltetris.v1.Episode\"1\n\x06\x46rames\x12\'\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x17.mltetris.v1.BoardFrame\"\xba\x01\n\x0bStateReport\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x1f.mltetris.worker.v1.WorkerState\x12\x0f\n\x07\x63ommand\x18\x02 \x01(\x04\x12+\n\x08training\x18\x03 \x01(\x0b\x32\x19.mltetris.v1.TrainingSpec\x12#\n\x04\x64\x65mo\x18\x04 \x01(\x0b\x32\x15.mltetris.v1.DemoSpec\x12\x18\n\x10\x66irst_placements\x18\x05 \x01(\x04\"\x16\n\x06Notice\x12\x0c\n\x04text\x18\x01 \x01(\t\"U\n\x08\x46inished\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.mltetris.v1.RunReason\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"\x0b\n\tHeartbeat\"\xc5\x03\n\x0e\x41ttachResponse\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x04\x12.\n\x07welcome\x18\x02 \x01(\x0b\x32\x1b.mltetris.worker.v1.WelcomeH\x00\x12&\n\x03\x61\x63k\x18\x03 \x01(\x0b\x32\x17.mltetris.worker.v1.AckH\x00\x12*\n\x05watch\x18\x04 \x01(\x0b\x32\x19.mltetris.worker.v1.WatchH\x00\x12*\n\x05pause\x18\x05 \x01(\x0b\x32\x19.mltetris.worker.v1.PauseH\x00\x12,\n\x06resume\x18\x06 \x01(\x0b\x32\x1a.mltetris.worker.v1.ResumeH\x00\x12(\n\x04stop\x18\x07 \x01(\x0b\x32\x18.mltetris.worker.v1.StopH\x00\x12*\n\x07\x63ontrol\x18\x08 \x01(\x0b\x32\x17.mltetris.v1.RunControlH\x00\x12,\n\x06update\x18\t \x01(\x0b\x32\x1a.mltetris.worker.v1.UpdateH\x00\x12\x35\n\x0bsave_latest\x18\n \x01(\x0b\x32\x1e.mltetris.worker.v1.SaveLatestH\x00\x42\t\n\x07message\"\xbf\x02\n\x07Welcome\x12-\n\x08training\x18\x01 \x01(\x0b\x32\x19.mltetris.v1.TrainingSpecH\x00\x12%\n\x04\x64\x65mo\x18\x02 \x01(\x0b\x32\x15.mltetris.v1.DemoSpecH\x00\x12(\n\x07\x63ontrol\x18\x03 \x01(\x0b\x32\x17.mltetris.v1.RunControl\x12(\n\x05watch\x18\x04 \x01(\x0b\x32\x19.mltetris.worker.v1.Watch\x12\x14\n\x0c\x61\x63knowledged\x18\x05 \x01(\x04\x12(\n\x05grace\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12\x32\n\nresumption\x18\x08 \x01(\x0b\x32\x1e.mltetris.worker.v1.ResumptionB\x06\n\x04spec\"\xc3\x01\n\nResumption\x12/\n\ncheckpoint\x18\x01 \x01(\x0e\x32\x1b.mltetris.v1.CheckpointKind\x12\x17\n\x0fmetric_sequence\x18\x02 \x01(\x04\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10\x66irst_placements\x18\x04 \x01(\x04\x12%\n\x04\x62\x65st\x18\x05 \x01(\x0b\x32\x17.mltetris.v1.Evaluation\"\x17\n\x03\x41\x63k\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"0\n\x05Watch\x12\x0f\n\x07max_fps\x18\x01 \x01(\x01\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\"\x07\n\x05Pause\"\x08\n\x06Resume\"\x06\n\x04Stop\"\xbb\x01\n\x06Update\x12\x1a\n\rlearning_rate\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0b\x65xploration\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12#\n\x06\x62udget\x18\x03 \x01(\x0b\x32\x13.mltetris.v1.Budget\x12\x34\n\x11\x65valuation_period\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\n\x0e_learning_rateB\x0e\n\x0c_exploration\"\x0c\n\nSaveLatest\"B\n\x0e\x43heckpointFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xc5\x01\n\x10\x43heckpointHeader\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.mltetris.v1.CheckpointKind\x12\x12\n\nmodel_json\x18\x02 \x01(\t\x12\x12\n\nplacements\x18\x03 \x01(\x04\x12+\n\nevaluation\x18\x04 \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12\x31\n\x05\x66iles\x18\x05 \x03(\x0b\x32\".mltetris.worker.v1.CheckpointFile\"X\n\x11SpooledCheckpoint\x12\x34\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeader\x12\r\n\x05\x66iles\x18\x02 \x03(\x0c\"g\n\x14PutCheckpointRequest\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"H\n\x15PutCheckpointResponse\x12/\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x1b.mltetris.v1.CheckpointInfo\"b\n\x14GetCheckpointRequest\x12\x0e\n\x04slot\x18\x01 \x01(\tH\x00\x12\x30\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x1a.mltetris.v1.RunCheckpointH\x00\x42\x08\n\x06source\"h\n\x15GetCheckpointResponse\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part*^\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_STATE_RUNNING\x10\x01\x12\x17\n\x13WORKER_STATE_PAUSED\x10\x02\x32\xb4\x02\n\rWorkerService\x12S\n\x06\x41ttach\x12!.mltetris.worker.v1.AttachRequest\x1a\".mltetris.worker.v1.AttachResponse(\x01\x30\x01\x12\x66\n\rPutCheckpoint\x12(.mltetris.worker.v1.PutCheckpointRequest\x1a).mltetris.worker.v1.PutCheckpointResponse(\x01\x12\x66\n\rGetCheckpoint\x12(.mltetris.worker.v1.GetCheckpointRequest\x1a).mltetris.worker.v1.GetCheckpointResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmltetris/worker/v1/worker.proto\x12\x12mltetris.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x17mltetris/v1/board.proto\x1a\x15mltetris/v1/run.proto\"\xa9\x03\n\rAttachRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x05hello\x18\x02 \x01(\x0b\x32\x19.mltetris.worker.v1.HelloH\x00\x12+\n\x07metrics\x18\x03 \x01(\x0b\x32\x18.mltetris.v1.MetricPointH\x00\x12\x30\n\x08\x65pisodes\x18\x04 \x01(\x0b\x32\x1c.mltetris.worker.v1.EpisodesH\x00\x12,\n\x06\x66rames\x18\x05 \x01(\x0b\x32\x1a.mltetris.worker.v1.FramesH\x00\x12\x30\n\x05state\x18\x06 \x01(\x0b\x32\x1f.mltetris.worker.v1.StateReportH\x00\x12,\n\x06notice\x18\x07 \x01(\x0b\x32\x1a.mltetris.worker.v1.NoticeH\x00\x12\x30\n\x08\x66inished\x18\x08 \x01(\x0b\x32\x1c.mltetris.worker.v1.FinishedH\x00\x12\x32\n\theartbeat\x18\t \x01(\x0b\x32\x1d.mltetris.worker.v1.HeartbeatH\x00\x42\x07\n\x05\x65vent\"Z\n\x05Hello\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x14\n\x0c\x61\x63knowledged\x18\x02 \x01(\x04\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.mltetris.worker.v1.WorkerState\"2\n\x08\x45pisodes\x12&\n\x08\x65pisodes\x18\x01 \x03(\x0b\x32\x14.mltetris.v1.Episode\"1\n\x06\x46rames\x12\'\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x17.mltetris.v1.BoardFrame\"\xba\x01\n\x0bStateReport\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x1f.mltetris.worker.v1.WorkerState\x12\x0f\n\x07\x63ommand\x18\x02 \x01(\x04\x12+\n\x08training\x18\x03 \x01(\x0b\x32\x19.mltetris.v1.TrainingSpec\x12#\n\x04\x64\x65mo\x18\x04 \x01(\x0b\x32\x15.mltetris.v1.DemoSpec\x12\x18\n\x10\x66irst_placements\x18\x05 \x01(\x04\"\x16\n\x06Notice\x12\x0c\n\x04text\x18\x01 \x01(\t\"U\n\x08\x46inished\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.mltetris.v1.RunReason\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"\x0b\n\tHeartbeat\"\xc5\x03\n\x0e\x41ttachResponse\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x04\x12.\n\x07welcome\x18\x02 \x01(\x0b\x32\x1b.mltetris.worker.v1.WelcomeH\x00\x12&\n\x03\x61\x63k\x18\x03 \x01(\x0b\x32\x17.mltetris.worker.v1.AckH\x00\x12*\n\x05watch\x18\x04 \x01(\x0b\x32\x19.mltetris.worker.v1.WatchH\x00\x12*\n\x05pause\x18\x05 \x01(\x0b\x32\x19.mltetris.worker.v1.PauseH\x00\x12,\n\x06resume\x18\x06 \x01(\x0b\x32\x1a.mltetris.worker.v1.ResumeH\x00\x12(\n\x04stop\x18\x07 \x01(\x0b\x32\x18.mltetris.worker.v1.StopH\x00\x12*\n\x07\x63ontrol\x18\x08 \x01(\x0b\x32\x17.mltetris.v1.RunControlH\x00\x12,\n\x06update\x18\t \x01(\x0b\x32\x1a.mltetris.worker.v1.UpdateH\x00\x12\x35\n\x0bsave_latest\x18\n \x01(\x0b\x32\x1e.mltetris.worker.v1.SaveLatestH\x00\x42\t\n\x07message\"\xbf\x02\n\x07Welcome\x12-\n\x08training\x18\x01 \x01(\x0b\x32\x19.mltetris.v1.TrainingSpecH\x00\x12%\n\x04\x64\x65mo\x18\x02 \x01(\x0b\x32\x15.mltetris.v1.DemoSpecH\x00\x12(\n\x07\x63ontrol\x18\x03 \x01(\x0b\x32\x17.mltetris.v1.RunControl\x12(\n\x05watch\x18\x04 \x01(\x0b\x32\x19.mltetris.worker.v1.Watch\x12\x14\n\x0c\x61\x63knowledged\x18\x05 \x01(\x04\x12(\n\x05grace\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12\x32\n\nresumption\x18\x08 \x01(\x0b\x32\x1e.mltetris.worker.v1.ResumptionB\x06\n\x04spec\"\xfe\x01\n\nResumption\x12/\n\ncheckpoint\x18\x01 \x01(\x0e\x32\x1b.mltetris.v1.CheckpointKind\x12\x17\n\x0fmetric_sequence\x18\x02 \x01(\x04\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10\x66irst_placements\x18\x04 \x01(\x04\x12%\n\x04\x62\x65st\x18\x05 \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12%\n\x04last\x18\x06 \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12\x12\n\nbest_lines\x18\x07 \x01(\x04\"\x17\n\x03\x41\x63k\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"0\n\x05Watch\x12\x0f\n\x07max_fps\x18\x01 \x01(\x01\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\"\x07\n\x05Pause\"\x08\n\x06Resume\"\x06\n\x04Stop\"\xbb\x01\n\x06Update\x12\x1a\n\rlearning_rate\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0b\x65xploration\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12#\n\x06\x62udget\x18\x03 \x01(\x0b\x32\x13.mltetris.v1.Budget\x12\x34\n\x11\x65valuation_period\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\n\x0e_learning_rateB\x0e\n\x0c_exploration\"\x0c\n\nSaveLatest\"B\n\x0e\x43heckpointFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xc5\x01\n\x10\x43heckpointHeader\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.mltetris.v1.CheckpointKind\x12\x12\n\nmodel_json\x18\x02 \x01(\t\x12\x12\n\nplacements\x18\x03 \x01(\x04\x12+\n\nevaluation\x18\x04 \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12\x31\n\x05\x66iles\x18\x05 \x03(\x0b\x32\".mltetris.worker.v1.CheckpointFile\"X\n\x11SpooledCheckpoint\x12\x34\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeader\x12\r\n\x05\x66iles\x18\x02 \x03(\x0c\"g\n\x14PutCheckpointRequest\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"H\n\x15PutCheckpointResponse\x12/\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x1b.mltetris.v1.CheckpointInfo\"b\n\x14GetCheckpointRequest\x12\x0e\n\x04slot\x18\x01 \x01(\tH\x00\x12\x30\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x1a.mltetris.v1.RunCheckpointH\x00\x42\x08\n\x06source\"h\n\x15GetCheckpointResponse\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part*^\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_STATE_RUNNING\x10\x01\x12\x17\n\x13WORKER_STATE_PAUSED\x10\x02\x32\xb4\x02\n\rWorkerService\x12S\n\x06\x41ttach\x12!.mltetris.worker.v1.AttachRequest\x1a\".mltetris.worker.v1.AttachResponse(\x01\x30\x01\x12\x66\n\rPutCheckpoint\x12(.mltetris.worker.v1.PutCheckpointRequest\x1a).mltetris.worker.v1.PutCheckpointResponse(\x01\x12\x66\n\rGetCheckpoint\x12(.mltetris.worker.v1.GetCheckpointRequest\x1a).mltetris.worker.v1.GetCheckpointResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mltetris.worker.v1.worker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKERSTATE']._serialized_start=3121
-  _globals['_WORKERSTATE']._serialized_end=3215
+  _globals['_WORKERSTATE']._serialized_start=3180
+  _globals['_WORKERSTATE']._serialized_end=3274
   _globals['_ATTACHREQUEST']._serialized_start=161
   _globals['_ATTACHREQUEST']._serialized_end=586
   _globals['_HELLO']._serialized_start=588
@@ -58,35 +58,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WELCOME']._serialized_start=1553
   _globals['_WELCOME']._serialized_end=1872
   _globals['_RESUMPTION']._serialized_start=1875
-  _globals['_RESUMPTION']._serialized_end=2070
-  _globals['_ACK']._serialized_start=2072
-  _globals['_ACK']._serialized_end=2095
-  _globals['_WATCH']._serialized_start=2097
-  _globals['_WATCH']._serialized_end=2145
-  _globals['_PAUSE']._serialized_start=2147
-  _globals['_PAUSE']._serialized_end=2154
-  _globals['_RESUME']._serialized_start=2156
-  _globals['_RESUME']._serialized_end=2164
-  _globals['_STOP']._serialized_start=2166
-  _globals['_STOP']._serialized_end=2172
-  _globals['_UPDATE']._serialized_start=2175
-  _globals['_UPDATE']._serialized_end=2362
-  _globals['_SAVELATEST']._serialized_start=2364
-  _globals['_SAVELATEST']._serialized_end=2376
-  _globals['_CHECKPOINTFILE']._serialized_start=2378
-  _globals['_CHECKPOINTFILE']._serialized_end=2444
-  _globals['_CHECKPOINTHEADER']._serialized_start=2447
-  _globals['_CHECKPOINTHEADER']._serialized_end=2644
-  _globals['_SPOOLEDCHECKPOINT']._serialized_start=2646
-  _globals['_SPOOLEDCHECKPOINT']._serialized_end=2734
-  _globals['_PUTCHECKPOINTREQUEST']._serialized_start=2736
-  _globals['_PUTCHECKPOINTREQUEST']._serialized_end=2839
-  _globals['_PUTCHECKPOINTRESPONSE']._serialized_start=2841
-  _globals['_PUTCHECKPOINTRESPONSE']._serialized_end=2913
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=2915
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=3013
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=3015
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=3119
-  _globals['_WORKERSERVICE']._serialized_start=3218
-  _globals['_WORKERSERVICE']._serialized_end=3526
+  _globals['_RESUMPTION']._serialized_end=2129
+  _globals['_ACK']._serialized_start=2131
+  _globals['_ACK']._serialized_end=2154
+  _globals['_WATCH']._serialized_start=2156
+  _globals['_WATCH']._serialized_end=2204
+  _globals['_PAUSE']._serialized_start=2206
+  _globals['_PAUSE']._serialized_end=2213
+  _globals['_RESUME']._serialized_start=2215
+  _globals['_RESUME']._serialized_end=2223
+  _globals['_STOP']._serialized_start=2225
+  _globals['_STOP']._serialized_end=2231
+  _globals['_UPDATE']._serialized_start=2234
+  _globals['_UPDATE']._serialized_end=2421
+  _globals['_SAVELATEST']._serialized_start=2423
+  _globals['_SAVELATEST']._serialized_end=2435
+  _globals['_CHECKPOINTFILE']._serialized_start=2437
+  _globals['_CHECKPOINTFILE']._serialized_end=2503
+  _globals['_CHECKPOINTHEADER']._serialized_start=2506
+  _globals['_CHECKPOINTHEADER']._serialized_end=2703
+  _globals['_SPOOLEDCHECKPOINT']._serialized_start=2705
+  _globals['_SPOOLEDCHECKPOINT']._serialized_end=2793
+  _globals['_PUTCHECKPOINTREQUEST']._serialized_start=2795
+  _globals['_PUTCHECKPOINTREQUEST']._serialized_end=2898
+  _globals['_PUTCHECKPOINTRESPONSE']._serialized_start=2900
+  _globals['_PUTCHECKPOINTRESPONSE']._serialized_end=2972
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=2974
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=3072
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=3074
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=3178
+  _globals['_WORKERSERVICE']._serialized_start=3277
+  _globals['_WORKERSERVICE']._serialized_end=3585
 # @@protoc_insertion_point(module_scope)

@@ -468,12 +468,16 @@ class Resumption(_message.Message):
     ELAPSED_FIELD_NUMBER: _builtins.int
     FIRST_PLACEMENTS_FIELD_NUMBER: _builtins.int
     BEST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    BEST_LINES_FIELD_NUMBER: _builtins.int
     checkpoint: _run_pb2.CheckpointKind.ValueType
     """Which of the run's own checkpoints; unspecified: it has none yet, and begins as its spec says."""
     metric_sequence: _builtins.int
     """Number of the last metric point stored: the next one is one more."""
     first_placements: _builtins.int
     """The run's placements at its very beginning: what its budget counts from."""
+    best_lines: _builtins.int
+    """Most lines of one game so far, 0 or more; what is reported never falls below it."""
     @_builtins.property
     def elapsed(self) -> _duration_pb2.Duration:
         """Time spent RUNNING before."""
@@ -481,6 +485,12 @@ class Resumption(_message.Message):
     @_builtins.property
     def best(self) -> _run_pb2.Evaluation:
         """The evaluation of the `best` that is stored; a worse one must not take its place."""
+
+    @_builtins.property
+    def last(self) -> _run_pb2.Evaluation:
+        """The newest evaluation: the next one cuts games off where one after this would have. Absent:
+        there was none.
+        """
 
     def __init__(
         self,
@@ -490,10 +500,12 @@ class Resumption(_message.Message):
         elapsed: _duration_pb2.Duration | None = ...,
         first_placements: _builtins.int = ...,
         best: _run_pb2.Evaluation | None = ...,
+        last: _run_pb2.Evaluation | None = ...,
+        best_lines: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "elapsed", b"elapsed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "elapsed", b"elapsed", "last", b"last"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "checkpoint", b"checkpoint", "elapsed", b"elapsed", "first_placements", b"first_placements", "metric_sequence", b"metric_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "best_lines", b"best_lines", "checkpoint", b"checkpoint", "elapsed", b"elapsed", "first_placements", b"first_placements", "last", b"last", "metric_sequence", b"metric_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
