@@ -139,7 +139,11 @@ def in_pieces(server: ServerProcess, trainer: Trainer, algorithm: AlgorithmName)
     again = until(
         trainer,
         second.id,
-        lambda run: run.restarts == 1 and run.metrics.sequence > kept.metrics.sequence,
+        lambda run: (
+            run.restarts == 1
+            and run.state == run_pb2.RUN_STATE_RUNNING
+            and run.metrics.sequence > kept.metrics.sequence
+        ),
     )
     budget = run_pb2.Budget(max_placements=again.metrics.placements - begun + piece)
     trainer.update_run(second.id, budget=budget)
