@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import stat
+import struct
 import tracemalloc
 import warnings
 import zipfile
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mltetris_server import errors
+from mltetris_server import errors, zips
 from mltetris_server.storage import Checkpoint, FileEntry, bundle
 from support.checkpoints import MODEL, a_checkpoint, tensors
 
@@ -88,7 +90,6 @@ def test_bundles_made_by_other_programs_are_read(method: int) -> None:
         "a\\b.safetensors",
         "C:x.safetensors",
         "con.safetensors",
-        "folder/",
         "readme.txt",
         "policy.pkl",
         "slot.json",
@@ -206,6 +207,92 @@ def test_what_is_too_large_is_not_even_looked_at(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(bundle, "MAX_BUNDLE_BYTES", len(PACKED) - 1)
     with pytest.raises(errors.InvalidArgument, match="larger than"):
         bundle.unpack(PACKED)
+
+
+def member_with(name: str, attributes: int, data: bytes = b"") -> bytes:
+    """A whole bundle with one member more, of these attributes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for each, content in members():
+            archive.writestr(each, content)
+        member = zipfile.ZipInfo(name)
+        member.create_system = 3
+        member.external_attr = attributes
+        archive.writestr(member, data)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("extra.safetensors", (stat.S_IFLNK | 0o777) << 16),
+        ("manifest.json2", (stat.S_IFLNK | 0o777) << 16),
+        ("folder/", (stat.S_IFDIR | 0o755) << 16),
+        ("folder/", 0x10),
+        ("extra.safetensors", (stat.S_IFIFO | 0o644) << 16),
+    ],
+)
+def test_links_and_folders_are_refused(name: str, attributes: int) -> None:
+    with pytest.raises(errors.InvalidArgument, match="no plain file"):
+        bundle.unpack(member_with(name, attributes, b"/etc/passwd"))
+
+
+def test_a_member_within_another_is_refused() -> None:
+    """One entry of the directory points into the bytes of another: a bomb without a high ratio."""
+    data = bytearray(PACKED)
+    second = data.rindex(b"PK\x01\x02")
+    data[second + 42 : second + 46] = (40).to_bytes(4, "little")  # into the first member
+    with pytest.raises(errors.DomainError, match=r"within another|damaged"):
+        bundle.unpack(bytes(data))
+
+
+def test_a_directory_of_millions_is_refused_before_it_is_read() -> None:
+    """zipfile makes an object of each entry at once: 40 MB of directory would take a gigabyte."""
+    start = PACKED.index(b"PK\x01\x02")
+    end = PACKED.rindex(b"PK\x05\x06")
+    entry = PACKED[start : PACKED.index(b"PK\x01\x02", start + 4)]
+    directory = entry * 300_000
+    for count in (0xFFFF, 3):
+        record = struct.pack(
+            "<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, len(directory), start, 0
+        )
+        data = PACKED[:start] + directory + record
+        tracemalloc.start()
+        try:
+            with pytest.raises(errors.InvalidArgument, match="more than 17 members"):
+                bundle.unpack(data)
+            assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        finally:
+            tracemalloc.stop()
+    # The same by way of the 64-bit records.
+    long = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 3, 3, len(directory), start)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, start + len(directory), 1)
+    data = PACKED[:start] + directory + long + locator + PACKED[end:]
+    with pytest.raises(errors.InvalidArgument, match="64-bit"):
+        bundle.unpack(data)
+
+
+def test_what_unpacks_to_a_hundred_times_its_size_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where the manifest says the same sizes, so that only the ratio tells."""
+    body = bytes(20 << 20)
+    header = json.dumps(
+        {"a": {"dtype": "U8", "shape": [len(body)], "data_offsets": [0, len(body)]}}
+    ).encode()
+    zeros = struct.pack("<Q", len(header)) + header + body
+    files = {"policy.safetensors": zeros}
+    bomb = zipped([("manifest.json", manifest_for(files)), *files.items()], zipfile.ZIP_DEFLATED)
+    with pytest.raises(errors.InvalidArgument, match="100 times its size"):
+        bundle.unpack(bomb)
+    monkeypatch.setattr(zips, "FREE_BYTES", len(zeros) * 2)
+    assert bundle.unpack(bomb).files == files
+
+
+def test_a_zip_in_a_zip_is_not_opened() -> None:
+    with pytest.raises(errors.DomainError, match=r"policy\.safetensors"):
+        files = {"policy.safetensors": PACKED}
+        bundle.unpack(zipped([("manifest.json", manifest_for(files)), *files.items()]))
 
 
 @pytest.mark.parametrize("length", [0, 1, 30, 100, len(PACKED) // 2, len(PACKED) - 1])

@@ -7,14 +7,13 @@ one, strict for the same reason: a .zip may claim anything.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from mltetris_server import zips
 from mltetris_server.learning.model import CheckpointError
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -34,43 +33,32 @@ def read_bundle(bundle: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
             manifest says.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
-            return _read(archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # RuntimeError: a file in it is encrypted.
+        with zips.looked_over(bundle, most_members=MAX_FILES, most_bytes=MAX_BYTES) as (
+            archive,
+            members,
+        ):
+            return _read(archive, members)
+    except (zips.ZipRefused, zips.ZipBroken) as error:
         raise CheckpointError("bundle", f"is not a bundle ({error})") from error
 
 
-def _read(archive: zipfile.ZipFile) -> tuple[dict[str, Any], dict[str, bytes]]:
-    members = archive.infolist()
-    names = [member.filename for member in members]
-    if len(names) != len(set(names)) or len(names) > MAX_FILES:
-        raise CheckpointError("bundle", "has a file twice, or too many")
-    if sum(member.file_size for member in members) > MAX_BYTES:
-        raise CheckpointError("bundle", f"is larger than {MAX_BYTES} bytes, unpacked")
-    if _MANIFEST not in names:
+def _read(
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    if _MANIFEST not in members:
         raise CheckpointError(_MANIFEST, "is missing")
-    manifest = _manifest(_unpack(archive, _MANIFEST, MAX_MANIFEST_BYTES))
+    manifest = _manifest(zips.content(archive, members[_MANIFEST], MAX_MANIFEST_BYTES))
     files = {}
     for name, facts in manifest["files"].items():
         if not _TENSORS.fullmatch(name) or not isinstance(facts, dict):
             raise CheckpointError(f"{_MANIFEST}: files", f"{name!r} is not a file of a checkpoint")
-        if name not in names:
+        if name not in members:
             raise CheckpointError(name, "is missing")
-        data = _unpack(archive, name, MAX_BYTES)
+        data = zips.content(archive, members[name], MAX_BYTES)
         if hashlib.sha256(data).hexdigest() != facts.get("sha256"):
             raise CheckpointError(name, "is not the file that the manifest describes")
         files[name] = data
     return manifest, files
-
-
-def _unpack(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    # What the archive says about its sizes may be untrue: never read more than allowed.
-    with archive.open(name) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise CheckpointError(name, f"is larger than {limit} bytes")
-    return data
 
 
 def _manifest(data: bytes) -> dict[str, Any]:

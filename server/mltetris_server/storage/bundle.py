@@ -7,30 +7,17 @@ and every tensor's place. Nothing is ever unpacked to a path that the zip names.
 from __future__ import annotations
 
 import io
-import struct
 import zipfile
-import zlib
+from collections.abc import Mapping
 
-from mltetris_server import errors
+from mltetris_server import errors, zips
 from mltetris_server.storage import manifest as manifests
 from mltetris_server.storage import names, tensors
 from mltetris_server.storage.checkpoints import Checkpoint
 from mltetris_server.storage.manifest import FileEntry, ManifestError
 
 MAX_BUNDLE_BYTES = manifests.MAX_CHECKPOINT_BYTES
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_ENCRYPTED = 0x1
-# What zipfile raises for bytes that are no zip, or not any more: BadZipFile is only one of them.
-_BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-)
+_MAX_UNPACKED = manifests.MAX_CHECKPOINT_BYTES + manifests.MAX_MANIFEST_BYTES
 _FIELD = "bundle"
 
 
@@ -61,21 +48,25 @@ def unpack(data: bytes) -> Checkpoint:
     if len(data) > MAX_BUNDLE_BYTES:
         raise errors.InvalidArgument.field(_FIELD, f"larger than {MAX_BUNDLE_BYTES} bytes")
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as bundle:
-            members = _members(bundle)
-            manifest_bytes = _content(
-                bundle, members.pop(manifests.FILE_NAME), manifests.MAX_MANIFEST_BYTES
+        with zips.looked_over(
+            data, most_members=manifests.MAX_FILES + 1, most_bytes=_MAX_UNPACKED
+        ) as (archive, members):
+            _check_names(members)
+            manifest_bytes = zips.content(
+                archive, members.pop(manifests.FILE_NAME), manifests.MAX_MANIFEST_BYTES
             )
             manifest = manifests.parse(manifest_bytes)
             _compare(members, manifest)
             contents = {
-                name: _content(bundle, members[name], entry.size)
+                name: zips.content(archive, members[name], entry.size)
                 for name, entry in manifest.files.items()
             }
     except ManifestError as error:
         raise errors.InvalidArgument.field(_FIELD, f"{manifests.FILE_NAME}: {error}") from None
-    except _BROKEN as error:
-        raise errors.DataLoss(f"the bundle is damaged or no zip: {error}") from None
+    except zips.ZipRefused as error:
+        raise errors.InvalidArgument.field(_FIELD, str(error)) from None
+    except zips.ZipBroken as error:
+        raise errors.DataLoss(f"the bundle is {error}") from None
     for name, entry in manifest.files.items():
         if FileEntry.of(contents[name]) != entry:
             raise errors.DataLoss(f"{name} in the bundle is damaged: SHA-256 is not the manifest's")
@@ -86,29 +77,17 @@ def unpack(data: bytes) -> Checkpoint:
     return Checkpoint(manifest, manifest_bytes, contents)
 
 
-def _members(bundle: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The members by name, if each is one that a bundle may have."""
-    listed = bundle.infolist()
-    if len(listed) > manifests.MAX_FILES + 1:
-        raise errors.InvalidArgument.field(_FIELD, f"more than {manifests.MAX_FILES + 1} members")
-    members: dict[str, zipfile.ZipInfo] = {}
-    for member in listed:
-        # orig_filename: zipfile cuts `filename` at a NUL.
-        name = member.orig_filename
+def _check_names(members: Mapping[str, zipfile.ZipInfo]) -> None:
+    """Raise unless each member is one that a bundle may have, and the manifest is one of them."""
+    for name in members:
         if name != manifests.FILE_NAME and not names.is_file_name(name):
             raise errors.InvalidArgument.field(
                 _FIELD,
                 f"{name[:80]!r} is no name for a member; only manifest.json and "
                 "NAME.safetensors are",
             )
-        if name in members:
-            raise errors.InvalidArgument.field(_FIELD, f"{name} is there twice")
-        if member.flag_bits & _ENCRYPTED or member.compress_type not in _METHODS:
-            raise errors.InvalidArgument.field(_FIELD, f"{name} must be stored or deflated")
-        members[name] = member
     if manifests.FILE_NAME not in members:
         raise errors.InvalidArgument.field(_FIELD, f"{manifests.FILE_NAME} is missing")
-    return members
 
 
 def _compare(members: dict[str, zipfile.ZipInfo], manifest: manifests.Manifest) -> None:
@@ -122,14 +101,3 @@ def _compare(members: dict[str, zipfile.ZipInfo], manifest: manifests.Manifest) 
             raise errors.DataLoss(
                 f"{name} in the bundle has {members[name].file_size} bytes, not {entry.size}"
             )
-
-
-def _content(bundle: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
-    """The member's bytes; never more than ``limit`` are unpacked, whatever the zip promises."""
-    with bundle.open(member) as stream:
-        data = stream.read(limit + 1)
-    if len(data) > limit:
-        raise errors.InvalidArgument.field(
-            _FIELD, f"{member.filename} is larger than {limit} bytes"
-        )
-    return data
