@@ -7,7 +7,10 @@ before anything is loaded.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +24,7 @@ from mltetris_server.storage import manifest as manifests
 from mltetris_server.storage.manifest import FileEntry, Json, Manifest, ManifestError
 from mltetris_server.storage.places import shown
 
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 DIGEST_FILE = "manifest.sha256"
 """The manifest's SHA-256, as ``sha256sum -c`` reads it."""
 
@@ -124,11 +128,15 @@ def read_manifest(folder: Path) -> tuple[Manifest, bytes]:
 
     Raises DataLoss naming the file that is damaged or missing.
     """
+    refuse_link(folder)
     path = folder / manifests.FILE_NAME
     data = read_file(path, manifests.MAX_MANIFEST_BYTES)
     digest = folder / DIGEST_FILE
     # What was unpacked from a bundle by hand has none.
-    if digest.exists() and read_file(digest, 200)[:64] != hashlib.sha256(data).hexdigest().encode():
+    if (
+        os.path.lexists(digest)
+        and read_file(digest, 200)[:64] != hashlib.sha256(data).hexdigest().encode()
+    ):
         raise errors.DataLoss(f"{shown(path)} is damaged: its SHA-256 is not that in {DIGEST_FILE}")
     try:
         manifest = manifests.parse(data)
@@ -137,7 +145,7 @@ def read_manifest(folder: Path) -> tuple[Manifest, bytes]:
     for name, entry in manifest.files.items():
         file = folder / name
         try:
-            size = file.stat().st_size
+            size = file.lstat().st_size
         except OSError as error:
             raise _unreadable(file, error) from None
         if size != entry.size:
@@ -162,15 +170,36 @@ def read(folder: Path) -> Checkpoint:
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """The bytes of a file that has at most ``limit`` of them. Raises DataLoss."""
+    """The bytes of a plain file that has at most ``limit`` of them. Raises DataLoss.
+
+    A link is not followed, and nothing is waited for: a pipe is no plain file.
+    """
+    refuse_link(path)
     try:
-        with path.open("rb") as file:
+        # Not to be fooled by what is put there at this moment, either.
+        with open(path, "rb", opener=_open_plain) as file:
             data = file.read(limit + 1)
     except OSError as error:
         raise _unreadable(path, error) from None
     if len(data) > limit:
         raise errors.DataLoss(f"{shown(path)} is damaged: it has more than {limit} bytes")
     return data
+
+
+def refuse_link(path: Path) -> None:
+    """Raise DataLoss where a link stands in the place of a file or folder: it may lead anywhere."""
+    if path.is_symlink():
+        raise errors.DataLoss(
+            f"{shown(path)} is a symbolic link, which is not followed: put what it leads to there"
+        )
+
+
+def _open_plain(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | _NO_LINKS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no plain file")
+    return descriptor
 
 
 def _unreadable(path: Path, error: OSError) -> errors.DataLoss:

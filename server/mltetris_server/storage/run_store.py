@@ -7,6 +7,7 @@ whole one is the checkpoint, and the one before it is kept in case the newest is
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -42,8 +43,19 @@ class RunStore:
             durable.remove_leftovers(root)
 
     def folder(self, run_id: str) -> Path:
-        """The run's folder; made on first use by ``log_path`` and ``write``."""
-        return self._root / names.check_run_id(run_id)
+        """The run's folder; made on first use by ``log_path`` and ``write``.
+
+        Raises DataLoss where a link stands there.
+        """
+        folder = self._root / names.check_run_id(run_id)
+        checkpoints.refuse_link(folder)
+        return folder
+
+    def _kind(self, run_id: str, kind: run_pb2.CheckpointKind.ValueType) -> Path:
+        """The folder of the versions of a checkpoint. Raises DataLoss where a link stands there."""
+        folder = self.folder(run_id) / _FOLDERS[kind]
+        checkpoints.refuse_link(folder)
+        return folder
 
     def log_path(self, run_id: str) -> Path:
         """Where the worker's output goes; the folder is there when this returns."""
@@ -81,7 +93,7 @@ class RunStore:
     def _write(
         self, run_id: str, kind: run_pb2.CheckpointKind.ValueType, checkpoint: Checkpoint
     ) -> run_pb2.CheckpointInfo:
-        parent = self.folder(run_id) / _FOLDERS[kind]
+        parent = self._kind(run_id, kind)
         with durable.writing(parent):
             existing = _versions(parent)
             number = int(existing[-1].name) + 1 if existing else 1
@@ -106,7 +118,7 @@ class RunStore:
         """
         kind = _default(kind)
         damage: errors.DataLoss | None = None
-        for folder in reversed(_complete(self.folder(run_id) / _FOLDERS[kind])):
+        for folder in reversed(_complete(self._kind(run_id, kind))):
             try:
                 return checkpoints.read(folder)
             except errors.DataLoss as error:
@@ -158,8 +170,13 @@ class RunStore:
     def info(self, run_id: str) -> list[run_pb2.CheckpointInfo]:
         """The checkpoints there are, BEST first; what their manifests say, weights unread."""
         found = []
-        for kind, name in _FOLDERS.items():
-            for folder in reversed(_complete(self.folder(run_id) / name)):
+        for kind in _FOLDERS:
+            try:
+                versions = _complete(self._kind(run_id, kind))
+            except errors.DataLoss as error:
+                _log.warning("checkpoint damaged", run=run_id, error=str(error))
+                continue
+            for folder in reversed(versions):
                 try:
                     manifest, data = checkpoints.read_manifest(folder)
                 except errors.DataLoss as error:
@@ -172,14 +189,16 @@ class RunStore:
     def recover(self, run_ids: Iterable[str]) -> None:
         """Remove what writes left that were killed. For runs that nobody is writing now."""
         for run_id in run_ids:
-            for name in _FOLDERS.values():
-                parent = self.folder(run_id) / name
-                _prune(parent)
+            for kind in _FOLDERS:
+                try:
+                    _prune(self._kind(run_id, kind))
+                except errors.DataLoss as error:
+                    _log.warning("not tidied up", run=run_id, error=str(error))
 
     def delete(self, run_id: str) -> None:
         """Remove everything of the run; nothing happens where there is nothing."""
-        folder = self.folder(run_id)
-        if folder.exists():
+        folder = self._root / names.check_run_id(run_id)
+        if os.path.lexists(folder):
             with durable.writing(folder):
                 durable.remove_folder(folder)
 
@@ -210,7 +229,7 @@ def _prune(parent: Path) -> None:
 
 def _remove(folder: Path) -> None:
     """Remove a version: the manifest first, so that no half of it ever counts."""
-    if checkpoints.is_complete(folder):
+    if not folder.is_symlink() and checkpoints.is_complete(folder):
         durable.discard(folder / manifests.FILE_NAME)
     durable.discard(folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def read(folder: Path, manifest: Manifest) -> SlotRecord:
     manifest. Raises DataLoss naming the file where it is damaged.
     """
     path = folder / FILE_NAME
-    if not path.exists():
+    if not os.path.lexists(path):
         return SlotRecord(manifest.create_time, manifest.create_time)
     try:
         return _parse(checkpoints.read_file(path, _MAX_BYTES))

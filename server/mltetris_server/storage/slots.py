@@ -11,6 +11,7 @@ place, that are read and never written. A slot that is kept under the name of on
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -305,7 +306,7 @@ class SlotStore:
 
     def _put(self, unfinished: Path, folder: Path) -> None:
         """Put a finished folder in its place; what stood there is kept until it stands."""
-        if not folder.exists():
+        if not os.path.lexists(folder):
             durable.rename(unfinished, folder)
             return
         aside = self._clear_aside(folder.name)
@@ -327,7 +328,7 @@ class SlotStore:
         Also before a slot is deleted or renamed: what is aside would come back in its place.
         """
         aside = self._root / f"{_ASIDE}{name}"
-        if aside.exists():
+        if os.path.lexists(aside):
             durable.remove_folder(aside)
         return aside
 
@@ -345,7 +346,7 @@ class SlotStore:
     def _candidates(self) -> list[str]:
         """Names for the active slot; the first that is there is it."""
         path = self._root / _ACTIVE_FILE
-        if not path.exists():
+        if not os.path.lexists(path):
             return [DEFAULT_ACTIVE]
         try:
             candidates = json.loads(checkpoints.read_file(path, 1 << 16))["active"]
@@ -369,8 +370,10 @@ class SlotStore:
                 durable.rename(aside, folder)
                 _log.warning("slot restored after an interrupted overwrite", slot=folder.name)
         durable.remove_leftovers(self._root)
-        for name in self._kept():
-            durable.remove_leftovers(self._root / name)
+        for folder in self._kept().values():
+            # A link is listed, so that it can be deleted, but nothing behind it is touched.
+            if not folder.is_symlink():
+                durable.remove_leftovers(folder)
         self._settle_active()
 
     def _settle_active(self) -> None:
@@ -396,7 +399,7 @@ def _folders(root: Path) -> dict[str, Path]:
     return {
         path.name: path
         for path in sorted(root.iterdir())
-        if names.is_slot_name(path.name) and path.is_dir()
+        if names.is_slot_name(path.name) and (path.is_dir() or path.is_symlink())
     }
 
 

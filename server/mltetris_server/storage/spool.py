@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from google.protobuf.message import DecodeError
 from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server import errors
-from mltetris_server.storage import durable
+from mltetris_server.storage import checkpoints, durable
 from mltetris_server.storage.places import shown
 
 FOLDER: Final = "spool"
@@ -23,19 +24,14 @@ def read(folder: Path) -> worker_pb2.SpooledCheckpoint | None:
     """Returns the checkpoint in a run's ``folder``, every byte checked, or None: there is none.
 
     Raises:
-        DataLoss: it is damaged; the message names the file.
-        Unavailable: it cannot be read.
+        DataLoss: it is damaged or cannot be read; the message names the file.
     """
     path = folder / FOLDER / FILE_NAME
     name = shown(path)
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise errors.DataLoss(f"{name} is damaged: it has more than {MOST_BYTES} bytes")
-        data = path.read_bytes()
-    except FileNotFoundError:
+    checkpoints.refuse_link(path.parent)
+    if not os.path.lexists(path):
         return None
-    except OSError as error:
-        raise errors.Unavailable(f"cannot read {name}: {error.strerror}") from error
+    data = checkpoints.read_file(path, MOST_BYTES)
     message = worker_pb2.SpooledCheckpoint()
     try:
         message.ParseFromString(data)
@@ -53,5 +49,5 @@ def read(folder: Path) -> worker_pb2.SpooledCheckpoint | None:
 def remove(folder: Path) -> None:
     """Removes what a worker left in a run's ``folder``, if there is anything."""
     path = folder / FOLDER
-    if path.is_dir():
+    if os.path.lexists(path):
         durable.discard(path)
