@@ -172,7 +172,10 @@ class SlotCalls:
         *,
         overwrite: bool = False,
     ) -> slot_pb2.Slot:
-        """Sends a SLOT bundle, whole or not at all; ``name`` defaults to the file's name.
+        """Sends a file, whole or not at all; ``name`` defaults to the file's name.
+
+        A SLOT bundle, or a stable-baselines3 .zip that an algorithm of mlTetris saved, of which
+        only weights are read and nothing is run: a slot that plays the same.
 
         Raises:
             InvalidArgument: the name, or the file's content; AlreadyExists; DataLoss: the file is

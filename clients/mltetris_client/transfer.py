@@ -17,6 +17,7 @@ from mltetris_client.errors import AlreadyExists, DataLoss, InvalidArgument, MlT
 IMPORT_CHUNK_BYTES = 256 * 1024
 LARGEST_IMPORT_BYTES = 256 * 1024 * 1024
 BUNDLE_SUFFIX = ".slot.zip"
+SB3_SUFFIX = ".sb3.zip"
 
 
 def download(
@@ -65,7 +66,7 @@ def upload(
     timeout: float,
     address: str,
 ) -> slot_pb2.Slot:
-    """Sends a SLOT bundle and returns the new slot.
+    """Sends a SLOT bundle or a stable-baselines3 .zip and returns the new slot.
 
     Raises:
         InvalidArgument: the file is empty or larger than 256 MiB.
@@ -93,9 +94,9 @@ def upload(
 
 
 def default_slot_name(path: Path) -> str:
-    """The slot's name that a bundle's file name suggests: ``x.slot.zip`` is ``x``."""
+    """The slot's name that a file's name suggests: ``x.slot.zip`` and ``x.sb3.zip`` are ``x``."""
     name = path.name
-    for suffix in (BUNDLE_SUFFIX, ".zip"):
+    for suffix in (BUNDLE_SUFFIX, SB3_SUFFIX, ".zip"):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return path.stem

@@ -353,8 +353,10 @@ def import_(
     Examples:
       mltetris slots import mine.slot.zip
       mltetris slots import mine.slot.zip other --overwrite
+      mltetris slots import mine.sb3.zip       only the weights are read
 
-    Makes a slot of an exported file. Nothing in the file is run.
+    Makes a slot of an exported file, of a .zip for stable-baselines3 too, if an
+    algorithm of mlTetris saved it. Nothing in the file is run.
     """
     session = _session(context, server, output)
     with session.connect() as trainer:

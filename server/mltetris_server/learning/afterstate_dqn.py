@@ -251,6 +251,8 @@ class AfterstateDQN(DQN, Generic[Config]):
     def _setup_model(self) -> None:
         self.features = FeatureSet(self.features)  # a .zip holds it as a word
         self.config.check(self.game.height, self.features)
+        # Plain JSON in an SB3 .zip: so it is read again without unpickling (`foreign.py`).
+        self.mltetris_model = self.description.to_dict()
         if self.env is None:
             env = make_env(self.description)
             self.observation_space, self.action_space = env.observation_space, env.action_space

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from typing import Final
+
+NOT_FOR_WORKERS: Final = frozenset(
+    {"MLTETRIS_OPERATOR_TOKEN", "MLTETRIS_VIEWER_TOKEN", "MLTETRIS_TOKEN"}
+)
+"""Environment variables that the processes a server starts do not get: what lets callers in."""
 
 
 def new_secret() -> str:

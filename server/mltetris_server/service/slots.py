@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from mltetris_api.v1 import run_pb2, slot_pb2, trainer_pb2
 
-from mltetris_server.errors import DataLoss, InvalidArgument, NotSupported, WrongState
+from mltetris_server.errors import DataLoss, InvalidArgument, NotSupported, TooMany, WrongState
 from mltetris_server.runs import control
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
-from mltetris_server.runs.sb3 import export_sb3
+from mltetris_server.runs.sb3 import export_sb3, import_sb3, is_sb3
 from mltetris_server.service.handlers import Context
 from mltetris_server.service.options import CHUNK_BYTES
 
 _UPDATABLE = ("name", "notes", "tags")
+_MOST_RECEIVING = 512 << 20
+"""Bytes of all imports that are being received or read at the same time."""
 
 
 class SlotMethods:
@@ -24,6 +27,7 @@ class SlotMethods:
     def __init__(self, manager: RunManager, models: Models) -> None:
         self._runs = manager
         self._models = models
+        self._receiving = 0
 
     async def ListSlots(
         self, request: trainer_pb2.ListSlotsRequest, context: Context
@@ -129,30 +133,47 @@ class SlotMethods:
     async def ImportSlot(
         self, requests: AsyncIterator[trainer_pb2.ImportSlotRequest], context: Context
     ) -> trainer_pb2.ImportSlotResponse:
-        """Receives a slot: a header, then chunks. Nothing is stored before the last has come."""
-        header: trainer_pb2.ImportHeader | None = None
-        content = bytearray()
-        async for request in requests:
-            if request.HasField("header"):
-                if header is not None:
-                    raise InvalidArgument.field("header", "comes once, first")
-                header = request.header
-                continue
-            if header is None:
-                raise InvalidArgument.field("header", "must come first")
-            content += request.chunk
-            if len(content) > header.size_bytes:
-                raise InvalidArgument.field("chunk", "more bytes came than the header says")
-        if header is None:
+        """Receives a slot: a header, then chunks. Nothing is stored before the last has come.
+
+        A stable-baselines3 .zip becomes a bundle first, in a process of its own.
+        """
+        request = await anext(requests, None)
+        if request is None or not request.HasField("header"):
             raise InvalidArgument.field("header", "must come first")
-        if len(content) != header.size_bytes:
-            raise InvalidArgument.field(
-                "header.size_bytes", f"{len(content)} bytes came instead of {header.size_bytes}"
+        header = request.header
+        if self._receiving + header.size_bytes > _MOST_RECEIVING:
+            raise TooMany(
+                f"imports of {self._receiving >> 20} MiB are on their way already, and this server "
+                f"takes {_MOST_RECEIVING >> 20} MiB at a time: try again when they are through"
             )
-        data = bytes(content)
-        if hashlib.sha256(data).hexdigest() != header.sha256:
-            raise DataLoss("the slot was damaged on its way: its SHA-256 is not the header's")
-        slot = await self._models.disk(
-            self._models.slots.from_bundle, header.name, data, overwrite=header.overwrite
-        )
+        self._receiving += header.size_bytes
+        try:
+            data = await _received(header, requests)
+            if await asyncio.to_thread(is_sb3, data):
+                data = await import_sb3(data)
+            slot = await self._models.disk(
+                self._models.slots.from_bundle, header.name, data, overwrite=header.overwrite
+            )
+        finally:
+            self._receiving -= header.size_bytes
         return trainer_pb2.ImportSlotResponse(slot=slot)
+
+
+async def _received(
+    header: trainer_pb2.ImportHeader, requests: AsyncIterator[trainer_pb2.ImportSlotRequest]
+) -> bytes:
+    """The bytes that `header` announced."""
+    content = bytearray()
+    async for request in requests:
+        if request.HasField("header"):
+            raise InvalidArgument.field("header", "comes once, first")
+        content += request.chunk
+        if len(content) > header.size_bytes:
+            raise InvalidArgument.field("chunk", "more bytes came than the header says")
+    if len(content) != header.size_bytes:
+        raise InvalidArgument.field(
+            "header.size_bytes", f"{len(content)} bytes came instead of {header.size_bytes}"
+        )
+    if hashlib.sha256(content).hexdigest() != header.sha256:
+        raise DataLoss("the slot was damaged on its way: its SHA-256 is not the header's")
+    return bytes(content)

@@ -30,9 +30,11 @@ class _SlotFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SlotFormat
     SLOT_FORMAT_UNSPECIFIED: _SlotFormat.ValueType  # 0
     """Not set: SLOT."""
     SLOT_FORMAT_SLOT: _SlotFormat.ValueType  # 1
-    """A zip of manifest.json and safetensors files: what ImportSlot reads."""
+    """A zip of manifest.json and safetensors files; ImportSlot reads it."""
     SLOT_FORMAT_SB3: _SlotFormat.ValueType  # 2
-    """A stable-baselines3 .zip for `DQN.load`. Loading it runs code: only load what you trust."""
+    """A stable-baselines3 .zip for `DQN.load`. Loading it runs code: only load what you trust.
+    ImportSlot reads one of mlTetris's own, and runs nothing: it takes only the weights that play.
+    """
     SLOT_FORMAT_ONNX: _SlotFormat.ValueType  # 3
     """ONNX. Declared; this server answers UNIMPLEMENTED."""
 
@@ -42,9 +44,11 @@ class SlotFormat(_SlotFormat, metaclass=_SlotFormatEnumTypeWrapper):
 SLOT_FORMAT_UNSPECIFIED: SlotFormat.ValueType  # 0
 """Not set: SLOT."""
 SLOT_FORMAT_SLOT: SlotFormat.ValueType  # 1
-"""A zip of manifest.json and safetensors files: what ImportSlot reads."""
+"""A zip of manifest.json and safetensors files; ImportSlot reads it."""
 SLOT_FORMAT_SB3: SlotFormat.ValueType  # 2
-"""A stable-baselines3 .zip for `DQN.load`. Loading it runs code: only load what you trust."""
+"""A stable-baselines3 .zip for `DQN.load`. Loading it runs code: only load what you trust.
+ImportSlot reads one of mlTetris's own, and runs nothing: it takes only the weights that play.
+"""
 SLOT_FORMAT_ONNX: SlotFormat.ValueType  # 3
 """ONNX. Declared; this server answers UNIMPLEMENTED."""
 Global___SlotFormat: _TypeAlias = SlotFormat  # noqa: Y015

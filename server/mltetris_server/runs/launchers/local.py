@@ -21,13 +21,11 @@ from mltetris_server.runs.launchers.processes import (
     is_worker_of,
 )
 from mltetris_server.runs.launchers.worker_log import open_log
+from mltetris_server.runs.secret import NOT_FOR_WORKERS
 from mltetris_server.storage.spool import FOLDER as SPOOL_FOLDER
 
 _log = structlog.get_logger(__name__)
 
-_NOT_FOR_WORKERS: Final = frozenset(
-    {"MLTETRIS_OPERATOR_TOKEN", "MLTETRIS_VIEWER_TOKEN", "MLTETRIS_TOKEN"}
-)
 
 WORKER_COMMAND: Final = (sys.executable, "-m", "mltetris_server.worker")
 """The program; what it is to do reaches it through its environment, never its arguments, which
@@ -59,7 +57,7 @@ class LocalLauncher:
             # A worker has no business with what lets callers in.
             name: value
             for name, value in os.environ.items()
-            if name not in _NOT_FOR_WORKERS
+            if name not in NOT_FOR_WORKERS
         } | {
             "MLTETRIS_WORKER_ADDRESS": link.address,
             RUN_VARIABLE: link.run,
