@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	&& { echo $$p; break; }; done)
 # Where to take torch from; empty: the default index. See "Small install" in the README.
 TORCH_INDEX ?=
-# Options for `make run`, e.g. make run ARGS="--target-lines 5000"
+# Options for `make run` and the like, e.g. make run ARGS="--target-lines 5000"
 ARGS ?=
 # Options for `make test`, e.g. make test ARGS_TEST="tests/game -x"
 ARGS_TEST ?=
@@ -20,7 +20,7 @@ KERNELS := $(wildcard $(addprefix server/mltetris_server/,game/*.py learning/*.p
 PROTOS := $(wildcard protos/mltetris/*/*.proto protos/mltetris/*/*/*.proto)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all bench bench-learning setup setup-dev lint format proto baseline clean
+.PHONY: help run test test-all chaos bench bench-learning setup setup-dev lint format proto baseline clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ test: setup-dev ## Run the fast tests (lint and types included)
 
 test-all: setup-dev ## Run every test, the slow ones too
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "slow or not slow" $(ARGS_TEST)
+
+chaos: setup-dev ## Kill servers and workers at random; count what was lost (ARGS="--kills 50 --seed 7")
+	cd tests && ../$(BIN)/python -m chaos $(ARGS)
 
 bench: setup-dev ## Print the figures the documentation quotes
 	cd tests && ../$(BIN)/python -m bench
@@ -53,7 +56,7 @@ $(VENV)/.venv:
 
 
 # A goal that needs the development install gets it in one step: it holds the other.
-ifneq ($(filter test test-all bench bench-learning setup-dev lint format proto baseline,$(MAKECMDGOALS)),)
+ifneq ($(filter test test-all chaos bench bench-learning setup-dev lint format proto baseline,$(MAKECMDGOALS)),)
 $(VENV)/.run: $(VENV)/.dev
 	@touch $@
 else
