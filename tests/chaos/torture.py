@@ -29,6 +29,8 @@ from chaos.world import World
 TESTS = Path(__file__).resolve().parents[1]
 MAX_RUNS = 5
 SHORTEST_PACE_S = 1.0
+WORK = 5
+"""Writes that are acknowledged between two kills, at least."""
 END_S = 75.0
 """Of a long torture, kept for the end."""
 
@@ -43,6 +45,8 @@ class Options:
     seed: int = 0
     workers: Literal["small", "real"] = "small"
     clients: int = 6
+    pace_s: float | None = None
+    """Between two kills; None: spread over the time there is."""
     quiet: bool = False
 
 
@@ -104,13 +108,14 @@ def _under_load(options: Options, killer: Killer, world: World) -> None:
         thread.start()
     seconds = options.minutes * 60
     deadline = began + seconds - min(END_S, seconds * 0.45)
-    pace = max(SHORTEST_PACE_S, (deadline - time.monotonic()) / options.kills)
+    pace = options.pace_s or max(SHORTEST_PACE_S, (deadline - time.monotonic()) / options.kills)
     chance = random.Random(f"{seed} plan")
     try:
         for number, kind in enumerate(plan(options.kills, chance), start=1):
             # Not evenly: two at once and a while without any are part of it.
             due = began + pace * (number - chance.uniform(0, 0.9))
             time.sleep(max(0.0, due - time.monotonic()))
+            _work_goes_on(world, deadline)
             if time.monotonic() >= deadline:
                 break
             for thread in (*clients, *watchers):
@@ -130,6 +135,13 @@ def _under_load(options: Options, killer: Killer, world: World) -> None:
             assert not thread.is_alive(), f"{thread.name} does not end"
         for made in apis:
             made.close()
+
+
+def _work_goes_on(world: World, deadline: float) -> None:
+    """Waits until some more writes are acknowledged: a kill is to meet work, however slow it is."""
+    wanted = world.acknowledged + WORK
+    while world.acknowledged < wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _say(options: Options, began: float, number: int, kind: str, world: World) -> None:

@@ -39,6 +39,8 @@ class World:
     ending: threading.Event = field(default_factory=threading.Event)
     """No more calls."""
     runs: dict[str, Seen] = field(default_factory=dict)
+    acknowledged: int = 0
+    """Writes so far."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def saw(self, run: run_pb2.Run, source: str, connection: int = 0, since: float = -1.0) -> None:
@@ -130,6 +132,8 @@ class World:
             )
             return outcome, None
         facts = [*effects, *learnt(answer)]
+        with self.lock:
+            self.acknowledged += any(isinstance(fact, Effect) for fact in facts)
         shas: tuple[tuple[str, str], ...] = ()
         if isinstance(answer, slot_pb2.Slot):
             shas = ((value_of(answer), answer.sha256),)
