@@ -21,6 +21,13 @@ MOST_GOING = 12
 """Runs that are not final, about; more are not started."""
 MOST_ENDED = 25
 """Final runs, about, before they are deleted."""
+KINDS = (
+    run_pb2.CHECKPOINT_KIND_LATEST,
+    run_pb2.CHECKPOINT_KIND_LATEST,
+    run_pb2.CHECKPOINT_KIND_BEST,
+    run_pb2.CHECKPOINT_KIND_FINAL,
+)
+"""Checkpoints to save: `latest` is there most often."""
 _GOING = ("QUEUED", "STARTING", "RUNNING", "PAUSED", "STOPPING")
 _ENDED = ("SUCCEEDED", "STOPPED", "FAILED")
 
@@ -41,7 +48,7 @@ class Client(threading.Thread):
             (7, self.start_run),
             (5, self.pause_run),
             (5, self.resume_run),
-            (2, self.stop_run),
+            (1, self.stop_run),
             (3, self.delete_run),
             (4, self.rename_run),
             (3, self.set_speed),
@@ -77,7 +84,7 @@ class Client(threading.Thread):
 
     def start_run(self) -> None:
         if self.world.count(*_GOING) >= MOST_GOING:
-            return self.stop_run() if self.chance.random() < 0.08 else None
+            return self.stop_run() if self.chance.random() < 0.05 else None
         token = self.token()
         keyed = self.chance.random() < 0.6
         request = trainer_pb2.StartRunRequest(display_name=token, request_id=token * keyed)
@@ -183,7 +190,7 @@ class Client(threading.Thread):
             return
         name, token, over = self.slot(), self.token(), self.chance.random() < 0.7
         request = trainer_pb2.SaveSlotRequest(name=name, notes=token, overwrite=over)
-        kind = self.chance.choice(run_pb2.CheckpointKind.values()[1:])
+        kind = self.chance.choice(KINDS)
         request.checkpoint.CopyFrom(run_pb2.RunCheckpoint(run=run.run, kind=kind))
         self._put(name, token, over, "save_slot", lambda: self.api.save(request))
 

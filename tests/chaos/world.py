@@ -28,6 +28,7 @@ from chaos.records import (
 
 T = TypeVar("T")
 
+LULL_S = 0.3
 SLOTS = tuple(f"slot-{i}" for i in range(8))
 
 
@@ -120,12 +121,16 @@ class World:
         try:
             answer = call()
         except Exception as error:  # noqa: BLE001 - failure() raises what is none of a call
+            end = now()
             code, text = failure(error)
             outcome = UNKNOWN if code in UNKNOWN_CODES else REFUSED
+            if outcome == UNKNOWN:
+                # Somebody is gone: calls that only find that out again are no load.
+                self.ending.wait(LULL_S)
             reads = (Read(absent, None),) if absent and code == "NOT_FOUND" else ()
             self.recorder.add(
                 Op(
-                    *(client, what, target, begun, now(), outcome, code, text, token),
+                    *(client, what, target, begun, end, outcome, code, text, token),
                     effects=tuple(effects),
                     reads=reads,
                 )
