@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from chaos import laws
+from chaos import absences, laws
 from chaos.records import (
     OK,
     UNKNOWN,
@@ -25,6 +25,7 @@ from chaos.registers import registers
 
 MISSING = "writes missing"
 STATES = "illegal states"
+GIVEN_UP = "workers given up too early"
 METRICS = "metric gaps or repeats"
 EVENTS = "events skipped"
 DAMAGE = "damaged files"
@@ -33,7 +34,10 @@ DUPLICATES = "duplicate runs for one request_id"
 ORPHANS = "orphan processes"
 FAULTS = "unexpected errors"
 
-ZERO = (MISSING, STATES, METRICS, EVENTS, DAMAGE, LEFTOVERS, DUPLICATES, ORPHANS, FAULTS)
+ZERO = (
+    *(MISSING, STATES, METRICS, EVENTS, GIVEN_UP),
+    *(DAMAGE, LEFTOVERS, DUPLICATES, ORPHANS, FAULTS),
+)
 """What there must be none of."""
 
 _WRITES_FAIL_LOUDLY = {"INTERNAL": FAULTS, "DATA_LOSS": DAMAGE}
@@ -51,6 +55,8 @@ class Verdict:
     points_seen: int = 0
     """Metric points that somebody was sent, each once a run."""
     runs: int = 0
+    kept: int = 0
+    """Times that a run went on with its worker after its server was killed."""
     broken: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in ZERO})
 
     @property
@@ -192,6 +198,9 @@ def _check_runs(
         for record in records
         if isinstance(record, Deleted) or (isinstance(record, Seen) and record.connection > 0)
     ]
+    verdict.kept, verdict.broken[GIVEN_UP] = absences.taken_back(
+        runs, of_kind(records, Kill), of_kind(records, Server)
+    )
     verdict.broken[EVENTS] += laws.skipped_events(streams)
 
 

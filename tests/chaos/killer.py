@@ -24,7 +24,7 @@ MARK = "MLTETRIS_CHAOS"
 """Set to a torture's own value in the environment of its server, and so of its workers."""
 
 SILENCE_S = 6.0
-GRACE_S = 5.0
+GRACE_S = 8.0
 
 KINDS = (
     "worker SIGKILL",
@@ -90,7 +90,7 @@ class Killer:
         self._down()
 
     def _down(self) -> None:
-        self.recorder.add(Server("down", now()))
+        self.recorder.add(Server("down", now(), GRACE_S))
 
     def _kill_server(self, kind: str) -> None:
         assert self.server.process is not None

@@ -110,10 +110,14 @@ class Kill:
 
 @dataclass(frozen=True)
 class Server:
-    """The server's process: `starting`, `up` (it answers) or `down` (it has ended)."""
+    """The server's process: `starting`, `up` (it answers) or `down` (it has ended).
+
+    `grace` is how long its workers wait for the next one, in seconds.
+    """
 
     event: str
     time: float
+    grace: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,7 @@ def _counts(verdict: Verdict) -> dict[str, int]:
         "runs": verdict.runs,
         "acknowledged writes": verdict.acknowledged,
         "metric points seen": verdict.points_seen,
+        "runs that went on over a server's death": verdict.kept,
     }
 
 

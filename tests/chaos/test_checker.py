@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaos import checker, report
+from chaos import absences, checker, report
 from chaos.checker import Verdict, check
 from chaos.records import (
     OK,
@@ -242,6 +242,40 @@ def test_metrics_that_do_not_add_up_are_seen(
 def test_a_gap_in_what_is_stored_is_seen() -> None:
     end = replace(END, runs={RUN: replace(LAST, points=((1, 11), (2, 22), (4, 44)))})
     only(judged(end=end, without=(GOOD[-2],)), checker.METRICS)
+
+
+# --- workers while the server is away
+
+
+def away(until: float, *more: Record, **facts: Any) -> Verdict:
+    """A server that dies at 50 and is back at `until`, and how the run goes on."""
+    end = replace(END, runs={RUN: replace(LAST, revision=4, state="FAILED", changes=())})
+    back = seen(4, facts.pop("state", "RUNNING"), until + 1, connection=3, **facts)
+    servers = (Server("down", 50.0, 8.0), Server("starting", 51.0), Server("up", until))
+    return judged(*servers, *more, back, end=end, without=(GOOD[-1],))
+
+
+def test_a_worker_that_is_taken_back_is_counted() -> None:
+    verdict = away(52.0)
+    assert (verdict.kept, verdict.broken[checker.GIVEN_UP]) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"state": "STARTING", "restarts": 1}, {"state": "FAILED", "reason": "SERVER_RESTARTED"}],
+)
+def test_a_worker_that_is_given_up_too_early_is_seen(facts: dict[str, Any]) -> None:
+    verdict = away(52.0, **facts)
+    assert "after 2.0 s" in verdict.broken[checker.GIVEN_UP][0]
+    assert not away(59.0, **facts).broken[checker.GIVEN_UP], "it had to wait for 8 s only"
+    for kill in (Kill("worker SIGKILL", 45.0, RUN, 0), Kill("machine", 50.0)):
+        assert not away(52.0, kill, **facts).broken[checker.GIVEN_UP]
+
+
+def test_absences_close_to_each_other_are_one() -> None:
+    times = [("down", 10), ("up", 12), ("down", 14), ("starting", 15), ("down", 16), ("up", 18)]
+    servers = [Server(event, float(time), 8.0) for event, time in times]
+    assert absences.absences(servers) == [absences.Absence(10.0, 18.0, 8.0)]
 
 
 # --- one request, one run

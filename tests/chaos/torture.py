@@ -30,7 +30,9 @@ TESTS = Path(__file__).resolve().parents[1]
 MAX_RUNS = 5
 SHORTEST_PACE_S = 1.0
 WORK = 5
-"""Writes that are acknowledged between two kills, at least."""
+"""Writes that are acknowledged between two kills, and mostly points that are seen, at least."""
+PATIENCE_S = 25.0
+"""How long to wait for them."""
 END_S = 75.0
 """Of a long torture, kept for the end."""
 
@@ -115,7 +117,7 @@ def _under_load(options: Options, killer: Killer, world: World) -> None:
             # Not evenly: two at once and a while without any are part of it.
             due = began + pace * (number - chance.uniform(0, 0.9))
             time.sleep(max(0.0, due - time.monotonic()))
-            _work_goes_on(world, deadline)
+            _work_goes_on(world, deadline, points=chance.random() < 0.75)
             if time.monotonic() >= deadline:
                 break
             for thread in (*clients, *watchers):
@@ -137,10 +139,15 @@ def _under_load(options: Options, killer: Killer, world: World) -> None:
             made.close()
 
 
-def _work_goes_on(world: World, deadline: float) -> None:
-    """Waits until some more writes are acknowledged: a kill is to meet work, however slow it is."""
-    wanted = world.acknowledged + WORK
-    while world.acknowledged < wanted and time.monotonic() < deadline:
+def _work_goes_on(world: World, deadline: float, *, points: bool) -> None:
+    """Waits until some more writes are acknowledged: a kill is to meet work, however slow it is.
+
+    Args:
+        points: wait for metric points, too, so that the kill meets workers that learn.
+    """
+    patience = min(deadline, time.monotonic() + PATIENCE_S)
+    writes, sent = world.acknowledged + WORK, world.points + WORK * points
+    while (world.acknowledged < writes or world.points < sent) and time.monotonic() < patience:
         time.sleep(0.05)
 
 

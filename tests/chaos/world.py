@@ -42,6 +42,8 @@ class World:
     runs: dict[str, Seen] = field(default_factory=dict)
     acknowledged: int = 0
     """Writes so far."""
+    points: int = 0
+    """Metric points that were sent so far."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def saw(self, run: run_pb2.Run, source: str, connection: int = 0, since: float = -1.0) -> None:
@@ -91,6 +93,8 @@ class World:
     ) -> int:
         """Notes points that came; returns the number of the last."""
         found = tuple((point.sequence, checksum(point)) for point in points)
+        with self.lock:
+            self.points += len(found)
         if found:
             self.recorder.add(Points(source, run, after, found, now()))
         return found[-1][0] if found else after
