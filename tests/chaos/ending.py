@@ -6,9 +6,11 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mltetris_api.v1 import run_pb2
+from mltetris_client import MlTetrisError
 from mltetris_server.errors import DomainError
 from mltetris_server.storage import History, checkpoints
 
@@ -21,29 +23,45 @@ from chaos.world import World, checksum, value_of
 PATIENCE_S = 90.0
 
 
+@dataclass
+class _Asked:
+    """What the server said there is, as `Final` has it."""
+
+    time: float
+    runs: dict[str, FinalRun] = field(default_factory=dict)
+    slots: dict[str, str] = field(default_factory=dict)
+    shas: dict[str, str] = field(default_factory=dict)
+    active: str | None = None
+
+
 def end(killer: Killer, world: World, sockets: Path) -> Final:
     """Brings everything to rest, restarts the server once in order, ends it, and looks."""
+    damaged: list[str] = []
+    idle: list[str] = []
+    leftovers: list[str] = []
+    asked = _Asked(time.monotonic())
     api = Sdk(killer.server.address)
-    idle = _idle(api, killer)
-    _stop_everything(api, world)
-    api.close()
-    # What it leaves it has cleaned up after: a start in order, and an end in order.
-    killer.end()
-    killer.start()
-    leftovers = _leftovers(killer.server.data_dir)
-    api = Sdk(killer.server.address)
-    time_, runs, slots, shas, active = _asked(api, world)
+    try:
+        idle = _idle(api, killer)
+        _stop_everything(api, world)
+        # What it leaves it has cleaned up after: a start in order, and an end in order.
+        killer.end()
+        killer.start()
+        leftovers = _leftovers(killer.server.data_dir)
+        asked = _ask(api, world)
+    except MlTetrisError as error:
+        damaged.append(f"the server could not be asked at the end: {error}")
     api.close()
     killer.end()
     orphans = [f"{p.pid}: {' '.join(p.cmdline())}" for p in processes(killer.mark)]
     orphans += [f"socket left: {path.name}" for path in sockets.rglob("*") if not path.is_dir()]
-    damaged, changes = _on_disk(killer.server.data_dir, list(runs))
-    stored = {
-        run: FinalRun(**{**vars(last), "changes": changes.get(run, ())})
-        for run, last in runs.items()
-    }
+    on_disk, changes = _on_disk(killer.server.data_dir, list(asked.runs))
+    runs = {run: replace(last, changes=changes.get(run, ())) for run, last in asked.runs.items()}
     return Final(
-        *(time_, stored, slots, shas, active, tuple(idle), tuple(damaged), tuple(leftovers)),
+        *(asked.time, runs, asked.slots, asked.shas, asked.active),
+        idle=tuple(idle),
+        damaged=(*damaged, *on_disk),
+        leftovers=tuple(leftovers),
         orphans=tuple(orphans),
         faults=tuple(_faults(killer.server.log())),
     )
@@ -94,27 +112,25 @@ def _stop_everything(api: Sdk, world: World) -> None:
         world.call("end", "get_run", run.id, lambda run=run: api.get(run.id))
 
 
-def _asked(
-    api: Sdk, world: World
-) -> tuple[float, dict[str, FinalRun], dict[str, str], dict[str, str], str | None]:
+def _ask(api: Sdk, world: World) -> _Asked:
     """What the server says there is."""
-    time_ = time.monotonic()
-    runs = {}
+    asked = _Asked(time.monotonic())
     for run in api.trainer.list_runs():
-        world.saw(run, "end", since=time_)
+        world.saw(run, "end", since=asked.time)
         points = [p for batch in batches(api.metrics(run.id, 0)) for p in batch]
-        runs[run.id] = FinalRun(
+        asked.runs[run.id] = FinalRun(
             run.revision,
             _state(run),
             run_pb2.RunReason.Name(run.reason).removeprefix("RUN_REASON_"),
             run.display_name,
             tuple((point.sequence, checksum(point)) for point in points),
         )
-    kept = [slot for slot in api.trainer.list_slots() if not slot.reference]
-    slots = {slot.name: value_of(slot) for slot in kept}
-    shas = {value_of(slot): slot.sha256 for slot in kept}
-    active = next((slot.name for slot in kept if slot.active), None)
-    return time_, runs, slots, shas, active
+    for slot in api.trainer.list_slots():
+        if not slot.reference:
+            asked.slots[slot.name] = value_of(slot)
+            asked.shas[value_of(slot)] = slot.sha256
+            asked.active = slot.name if slot.active else asked.active
+    return asked
 
 
 def _on_disk(
