@@ -9,7 +9,7 @@ from chaos.records import Kill, Seen, Server
 
 MARGIN = 0.6
 """Of the grace: an absence that took less was surely short enough, on a slow machine too."""
-CLOSE_S = 5.0
+CLOSE_S = 3.0
 """Two absences so close to each other may be one for a worker."""
 _WORKING = ("RUNNING", "PAUSED")
 
