@@ -21,6 +21,7 @@ from chaos.records import Final, FinalRun
 from chaos.world import World, checksum, value_of
 
 PATIENCE_S = 90.0
+_COMPLAINTS = ("Traceback", "Fatal Python error")
 
 
 @dataclass
@@ -42,6 +43,7 @@ def end(killer: Killer, world: World, sockets: Path) -> Final:
     asked = _Asked(time.monotonic())
     api = Sdk(killer.server.address)
     try:
+        api.trainer.wait_ready()
         idle = _idle(api, killer)
         _stop_everything(api, world)
         # What it leaves it has cleaned up after: a start in order, and an end in order.
@@ -63,7 +65,7 @@ def end(killer: Killer, world: World, sockets: Path) -> Final:
         damaged=(*damaged, *on_disk),
         leftovers=tuple(leftovers),
         orphans=tuple(orphans),
-        faults=tuple(_faults(killer.server.log())),
+        faults=(*killer.surprises, *_faults(killer.server.log())),
     )
 
 
@@ -184,7 +186,7 @@ def _faults(log: str) -> list[str]:
         try:
             entry = json.loads(line)
         except ValueError:
-            if "Traceback" in line or "exception was never retrieved" in line:
+            if line.startswith(_COMPLAINTS) or "exception was never retrieved" in line:
                 found.append(line)
             continue
         if entry.get("level") in ("error", "critical") and _is_fault(entry):

@@ -65,9 +65,13 @@ class Killer:
         self.world = world
         self.recorder = recorder
         self.chance = random.Random(seed)
+        self.surprises: list[str] = []
+        """Ends of the server that nobody caused."""
 
     def kill(self, kind: str) -> bool:
         """Has somebody die; returns whether there was somebody."""
+        if not self._lives():
+            self.start()
         if kind.startswith("worker"):
             return self._kill_worker(kind)
         self._kill_server(kind)
@@ -86,8 +90,21 @@ class Killer:
 
     def end(self) -> None:
         """Ends the server as an operator would."""
-        self.server.terminate(60)
-        self._down()
+        if self._lives():
+            status = self.server.terminate(60)
+            if status != 0:
+                self.surprises.append(f"the server ended with status {status} after SIGTERM")
+            self._down()
+
+    def _lives(self) -> bool:
+        """Whether the server is still there; notes it where it is not."""
+        assert self.server.process is not None
+        status = self.server.process.poll()
+        if status is not None:
+            self.surprises.append(f"the server ended by itself, with status {status}")
+            self.server.kill()
+            self._down()
+        return status is None
 
     def _down(self) -> None:
         self.recorder.add(Server("down", now(), GRACE_S))

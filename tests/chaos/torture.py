@@ -68,6 +68,8 @@ def torture(options: Options, folder: Path) -> tuple[Verdict, list[Record]]:
         "TMPDIR": str(sockets),
         MARK: mark,
         VARIABLE: options.workers,
+        # Should native code end one of them, its log says where.
+        "PYTHONFAULTHANDLER": "1",
     }
     recorder = Recorder(folder / "history.jsonl")
     world = World(recorder)
