@@ -148,7 +148,7 @@ class Client(threading.Thread):
         self._steer("resume_run", self.api.resume, "PAUSED")
 
     def stop_run(self) -> None:
-        self._steer("stop_run", self.api.stop, "RUNNING", "PAUSED", "QUEUED", "STARTING")
+        self._steer("stop_run", self.api.stop, "RUNNING", "PAUSED")
 
     def get_run(self) -> None:
         self._steer("get_run", self.api.get)
