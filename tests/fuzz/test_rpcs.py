@@ -51,11 +51,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield made
 
 
-def attack(served: Served, method: Method, words: Words, data: st.DataObject) -> Answer:
-    """Makes one call up, makes it, and looks at what comes back."""
+def made_up(method: Method, words: Words, data: st.DataObject) -> tuple[list[bytes], str]:
+    """The requests of a call, and the token it is made with."""
     kind = method.contract.input_type
     raws = data.draw(requests(kind, words, stream=method.contract.client_streaming))
-    token = data.draw(st.sampled_from(TOKENS))
+    return raws, data.draw(st.sampled_from(TOKENS))
+
+
+def attack(served: Served, method: Method, raws: Sequence[bytes], token: str) -> Answer:
+    """Makes a call, and looks at what comes back."""
     # What is to be refused is waited for.
     watched = WATCHED_S if refusal_of(method, token) is None else PATIENCE_S
     answer = ask(served.channel, method, raws, bearer(token), watched_s=watched)
@@ -126,7 +130,7 @@ def test_a_few_calls_of_each(served: Served, method: Method) -> None:
     @settings(FUZZING, max_examples=BATCH, derandomize=True)
     @given(st.data())
     def some(data: st.DataObject) -> None:
-        attack(served, method, words, data)
+        attack(served, method, *made_up(method, words, data))
 
     some()
     served.check()
@@ -158,7 +162,8 @@ def _batch(served: Served, number: int, deadline: float, answers: Counter[str]) 
     @given(st.data())
     def batch(data: st.DataObject) -> None:
         method = data.draw(st.sampled_from(METHODS))
+        raws, token = made_up(method, words, data)
         if time.monotonic() < deadline:
-            answers[attack(served, method, words, data).code.name] += 1
+            answers[attack(served, method, raws, token).code.name] += 1
 
     batch()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import math
+import zipfile
 import zlib
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from mltetris_api.v1 import run_pb2, trainer_pb2
-from support.calls import Client, demo, training
+from support.calls import Client, demo, import_requests, training
+from support.checkpoints import a_checkpoint
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -262,6 +265,18 @@ def test_other_bad_arguments(idle: Client, method: str, request_: Any, field: st
     assert refusal.code == INVALID
     assert field in refusal.fields
     assert field in refusal.text
+
+
+def test_a_bundle_that_is_refused_names_what_it_came_in(idle: Client) -> None:
+    good = a_checkpoint(1)
+    manifest = json.loads(good.manifest_bytes) | {"version": 99}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+        for name, content in good.files.items():
+            archive.writestr(name, content)
+    refusal = idle.refusal("ImportSlot", import_requests("new", packed.getvalue()))
+    assert (refusal.code, refusal.fields) == (INVALID, ["chunk"])
 
 
 def test_formats_that_are_only_declared(idle: Client) -> None:

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator
 from mltetris_api.v1 import run_pb2
 from mltetris_api.worker.v1 import worker_pb2
 
+from mltetris_server.errors import DomainError
+
 
 def greeting(
     run: run_pb2.Run,
@@ -41,7 +43,9 @@ class Attachment:
     """One Attach call: what is to be sent on it, and whether it still stands."""
 
     def __init__(self) -> None:
-        self._outgoing: asyncio.Queue[worker_pb2.AttachResponse | None] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[worker_pb2.AttachResponse | DomainError | None] = (
+            asyncio.Queue()
+        )
         self.closed = asyncio.Event()
         """Set once nothing more of this connection will be read."""
 
@@ -49,11 +53,13 @@ class Attachment:
         """Sends `message`, if the connection stands; what is lost with it, commands know."""
         self._outgoing.put_nowait(message)
 
-    def end(self) -> None:
-        """Ends the connection after what was sent before."""
-        self._outgoing.put_nowait(None)
+    def end(self, error: DomainError | None = None) -> None:
+        """Ends the connection after what was sent before; with `error`, where there is one."""
+        self._outgoing.put_nowait(error)
 
     async def outgoing(self) -> AsyncGenerator[worker_pb2.AttachResponse, None]:
-        """Yields what is to be sent until `end`."""
+        """Yields what is to be sent until `end`, and raises what that was given."""
         while (message := await self._outgoing.get()) is not None:
+            if isinstance(message, DomainError):
+                raise message
             yield message

@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+import structlog
 from mltetris_api.worker.v1 import worker_pb2
 
-from mltetris_server.errors import DomainError
+from mltetris_server.errors import DomainError, InvalidArgument, WrongState
 from mltetris_server.runs import reports
 from mltetris_server.runs.attachment import Attachment
 from mltetris_server.runs.commands import Command, Commands, Effect
 from mltetris_server.runs.tasks import Tasks
+
+_log = structlog.get_logger(__name__)
 
 _MOST_UNSTORED: Final = 1000
 """Events that may wait for the disk before the worker's stream is no longer read."""
@@ -111,6 +114,12 @@ class Line:
                 if fresh:
                     try:
                         self.last_event = await self._take(fresh)
+                    except (InvalidArgument, WrongState) as error:
+                        # To say it again would change nothing: the worker is told so.
+                        _log.warning("a worker's event was refused", error=str(error))
+                        self._events = []
+                        self.hang_up(error)
+                        return
                     except BaseException:
                         self._events = []
                         self.hang_up()
@@ -131,10 +140,10 @@ class Line:
                 return False
         return True
 
-    def hang_up(self) -> None:
-        """Ends the connection, if there is one."""
+    def hang_up(self, error: DomainError | None = None) -> None:
+        """Ends the connection, if there is one; with `error`, where the worker is to know."""
         if self._attachment is not None:
-            self._attachment.end()
+            self._attachment.end(error)
             self._attachment = None
 
     def fail(self, error: DomainError) -> None:

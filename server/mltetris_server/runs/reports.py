@@ -10,6 +10,7 @@ from mltetris_api.v1 import run_pb2
 from mltetris_api.v1.run_pb2 import RunReason
 from mltetris_api.worker.v1 import worker_pb2
 
+from mltetris_server.errors import InvalidArgument
 from mltetris_server.runs import states
 from mltetris_server.runs.commands import Commands
 from mltetris_server.runs.recipe import with_seed
@@ -91,6 +92,10 @@ def apply(
         match event.WhichOneof("event"):
             case "metrics":
                 # Its number tells a repeated point from a new one even if the event's does not.
+                if event.metrics.sequence > last_point + 1:
+                    raise InvalidArgument.field(
+                        "metrics.sequence", f"must be {last_point + 1}: points have no gaps"
+                    )
                 if event.metrics.sequence > last_point:
                     last_point = event.metrics.sequence
                     points.append(event.metrics)
@@ -141,11 +146,22 @@ def _report(
     run: run_pb2.Run, report: worker_pb2.StateReport, commands: Commands, outcome: Outcome
 ) -> None:
     kind = run.WhichOneof("spec")
+    # Which models it is given is not the worker's to say.
     if kind == "training" and report.HasField("training"):
+        told = run_pb2.TrainingSpec()
+        told.CopyFrom(run.training)
         run.training.CopyFrom(report.training)
+        run.training.ClearField("slot")
+        run.training.ClearField("checkpoint")
+        if told.HasField("slot"):
+            run.training.slot = told.slot
+        elif told.HasField("checkpoint"):
+            run.training.checkpoint.CopyFrom(told.checkpoint)
         run.command = with_seed(run.command, report.training.seed)
     elif kind == "demo" and report.HasField("demo"):
+        slots = list(run.demo.slots)
         run.demo.CopyFrom(report.demo)
+        run.demo.slots[:] = slots
     if report.first_placements and not run.first_placements:
         run.first_placements = report.first_placements
     state = _WORKER_STATES.get(report.state)

@@ -14,6 +14,7 @@ import structlog
 from mltetris_server import zips
 from mltetris_server.errors import InvalidArgument, Unavailable
 from mltetris_server.runs.secret import NOT_FOR_WORKERS
+from mltetris_server.wording import without_places
 
 _log = structlog.get_logger(__name__)
 
@@ -101,4 +102,4 @@ async def _convert(what: str, data: bytes, command: Sequence[str]) -> tuple[int 
     text = err.decode("utf-8", errors="replace").strip()
     if process.returncode != 0:
         _log.warning(f"{what} failed", returncode=process.returncode, stderr=text[-4000:])
-    return process.returncode, out, text.splitlines()[-1] if text else ""
+    return process.returncode, out, without_places(text.splitlines()[-1]) if text else ""

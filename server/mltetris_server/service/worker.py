@@ -11,6 +11,7 @@ from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server.errors import (
     DataLoss,
+    DomainError,
     InvalidArgument,
     PermissionDenied,
     Unauthenticated,
@@ -22,6 +23,7 @@ from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.run import LiveRun
 from mltetris_server.service.handlers import Context
+from mltetris_server.service.worker_events import check_event, check_header
 
 _CHUNK_BYTES = 1024 * 1024
 _MOST_BYTES = 256 * 1024 * 1024
@@ -62,11 +64,10 @@ class WorkerServicer:
         if first is None or not first.HasField("header"):
             raise InvalidArgument.field("header", "must come first")
         header = first.header
-        if not header.kind:
-            raise InvalidArgument.field("header.kind", "must say which")
-        if sum(file.size_bytes for file in header.files) > _MOST_BYTES:
-            raise InvalidArgument.field("header.files", f"more than {_MOST_BYTES} bytes together")
+        check_header(header, _MOST_BYTES)
         files = await _files(header, requests)
+        # Once more: the run may have got another worker meanwhile, or be over.
+        live = await self._run_of(context)
         live.heard()
         info = await self._models.write(live.run, header, files)
         await live.checkpoint_stored(info)
@@ -108,6 +109,8 @@ class WorkerServicer:
             raise WrongState(f"run {run.id} is {states.name(run.state)}: nothing to do")
         if not live.admits(str(metadata.get("mltetris-secret", ""))):
             raise Unauthenticated(f"this is not the worker of run {live.id}")
+        if live.state in states.FINAL:
+            raise WrongState(f"run {live.id} is {states.name(live.state)}: nothing to do")
         return live
 
 
@@ -117,7 +120,11 @@ async def _read(
     """Gives the run what its worker says, until that hangs up."""
     try:
         async for request in requests:
+            check_event(request)
             await live.receive(attachment, request)
+    except DomainError as error:
+        attachment.end(error)
+        raise
     finally:
         attachment.end()
 

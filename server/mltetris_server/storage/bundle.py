@@ -18,7 +18,7 @@ from mltetris_server.storage.manifest import FileEntry, ManifestError
 
 MAX_BUNDLE_BYTES = manifests.MAX_CHECKPOINT_BYTES
 _MAX_UNPACKED = manifests.MAX_CHECKPOINT_BYTES + manifests.MAX_MANIFEST_BYTES
-_FIELD = "bundle"
+_FIELD = "chunk"
 
 
 def pack(checkpoint: Checkpoint) -> bytes:

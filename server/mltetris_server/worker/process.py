@@ -20,6 +20,7 @@ from mltetris_api.v1.run_pb2 import RunReason
 from mltetris_api.worker.v1.worker_pb2 import AttachRequest, AttachResponse, Finished, Stop
 
 from mltetris_server.hyperparameters import HyperparameterError
+from mltetris_server.wording import words_of
 from mltetris_server.worker import logs
 from mltetris_server.worker.link import Link, ServerGone
 from mltetris_server.worker.mailbox import Mailbox
@@ -148,7 +149,9 @@ def status_of(error: Exception) -> status_pb2.Status:
     # By name: its module loads the compiled engine, which a failed start may not have got to.
     if type(error).__name__ == "CheckpointError":
         return status_pb2.Status(code=code_pb2.DATA_LOSS, message=str(error))
-    return status_pb2.Status(code=code_pb2.INTERNAL, message=f"{type(error).__name__}: {error}")
+    return status_pb2.Status(
+        code=code_pb2.INTERNAL, message=f"{type(error).__name__}: {words_of(error)}"
+    )
 
 
 def handle_signals(deliver: Callable[[AttachResponse], None]) -> None:

@@ -33,6 +33,8 @@ MOST_GROWTH: Final = 192 << 20
 """Bytes by which the server's memory may grow, whatever it is sent."""
 _KEEPER: Final = "keeper"
 _BUNDLE: Final = bundle.pack(a_checkpoint(1000))
+# Whole on its way, but no bundle: as long as the good one, so that one of two digests fits.
+_BROKEN: Final = _BUNDLE[:40] + bytes(len(_BUNDLE) - 40)
 _RUNNING = frozenset({run_pb2.RUN_STATE_RUNNING, run_pb2.RUN_STATE_PAUSED})
 _FINAL = frozenset(
     {run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_STOPPED, run_pb2.RUN_STATE_FAILED}
@@ -130,8 +132,8 @@ class Served:
                 "request_id": ["again", "and-again"],
                 "page_token": self._tokens(),
                 "size_bytes": [len(_BUNDLE), len(_BUNDLE), half],
-                "sha256": [hashlib.sha256(_BUNDLE).hexdigest()],
-                "chunk": [_BUNDLE, _BUNDLE, _BUNDLE[:half], _BUNDLE[half:], b""],
+                "sha256": [hashlib.sha256(data).hexdigest() for data in (_BUNDLE, _BROKEN)],
+                "chunk": [_BUNDLE, _BROKEN, _BUNDLE[:half], _BUNDLE[half:], b""],
                 "service": services,
                 "file_by_filename": ["mltetris/v1/run.proto", "google/rpc/status.proto"],
                 "file_containing_symbol": [*services, *messages, "mltetris.v1.Run.spec"],
