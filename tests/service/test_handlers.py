@@ -31,6 +31,7 @@ class Faulty:
         self.go_on = asyncio.Event()
         self.finished = asyncio.Event()
         self.cleaned_up = asyncio.Event()
+        self.lost = False
 
     def __getattr__(self, name: str) -> Any:
         if name not in SERVICE.methods_by_name:
@@ -58,6 +59,8 @@ class Faulty:
 
     async def StreamBoard(self, request: Any, context: Any) -> AsyncIterator[bytes]:
         try:
+            if self.lost:
+                raise grpc.aio.InternalError("nothing can be sent any more")
             while True:
                 yield trainer_pb2.StreamBoardResponse(frames=[{}]).SerializeToString()
                 self.begun.set()
@@ -139,6 +142,22 @@ async def test_a_watcher_who_hangs_up_is_forgotten(bench: Bench) -> None:
     async with asyncio.timeout(10):
         while bench.binder.open_streams:  # noqa: ASYNC110 - the callback comes right after
             await asyncio.sleep(0)
+
+
+async def test_a_caller_who_cannot_be_reached_is_no_fault_of_ours(bench: Bench) -> None:
+    """What gRPC raises where an answer finds nobody is as if the caller had cancelled."""
+    bench.faulty.lost = True
+    with structlog.testing.capture_logs() as logs:
+        call = bench.stub.StreamBoard(trainer_pb2.StreamBoardRequest(run="a"))
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
+            async with asyncio.timeout(2):
+                await call.read()
+        call.cancel()
+        await soon(bench.faulty.cleaned_up)
+        async with asyncio.timeout(10):
+            while bench.binder.open_streams:  # noqa: ASYNC110 - the callback comes right after
+                await asyncio.sleep(0)
+    assert not [entry for entry in logs if entry["log_level"] == "error"]
 
 
 async def test_a_call_that_sends_a_stream_ends_with_its_caller(bench: Bench) -> None:

@@ -207,6 +207,12 @@ class _Guard:
         return None
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            await self._answer(error)
+        except grpc.aio.InternalError as gone:
+            raise asyncio.CancelledError from gone
+
+    async def _answer(self, error: BaseException | None) -> None:
         context = self._context
         match error:
             case None | grpc.aio.AbortError():
@@ -216,6 +222,11 @@ class _Guard:
                 task = asyncio.current_task()
                 if self._binder.closing and task is not None and not task.cancelling():
                     await context.abort(grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
+            case grpc.aio.InternalError():
+                # What gRPC raises where nothing can be sent any more: as if the caller had
+                # cancelled, which it may be too broken to say.
+                _log.debug("a caller is gone", method=self._method.full_name)
+                raise error
             case DomainError():
                 await context.abort(
                     code_of(error),

@@ -31,16 +31,23 @@ class Forgiving:
             self._stream.flush()
 
 
-class NoForeignBytes(logging.Filter):
-    """Takes out of gRPC's complaints what a caller has sent: there may be a token in it."""
+class OfCallers(logging.Filter):
+    """Tidies gRPC's complaints about callers.
+
+    Takes out what they have sent, for there may be a token in it, and leaves out that one of them
+    was gone when it was to be answered.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrites the complaint about a header that is no text; lets everything pass."""
-        if str(record.msg).startswith("Invalid encoding on"):
+        """Whether `record` is to be logged, which it may rewrite."""
+        text = str(record.msg)
+        if text.startswith("Invalid encoding on"):
             record.msg, record.args = "a header of a call is no text", ()
             record.exc_info = None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
-        return True
+        return not text.startswith(
+            ("ExecuteBatchError raised in core", "Failed sending error status")
+        )
 
 
 def configure(log_format: LogFormat, level: str) -> None:
@@ -82,6 +89,6 @@ def configure(log_format: LogFormat, level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
-    handler.addFilter(NoForeignBytes())
+    handler.addFilter(OfCallers())
     # Libraries (alembic, SQLAlchemy, grpc) say a lot at info: their warnings are enough.
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)

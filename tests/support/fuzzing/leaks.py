@@ -5,6 +5,7 @@ from __future__ import annotations
 import site
 import sys
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,21 +24,25 @@ MEANT: Final = frozenset(
 """Fields of answers whose purpose it is to say so."""
 
 
-def places(data_dir: Path) -> set[str]:
+@lru_cache
+def places(data_dir: Path) -> frozenset[str]:
     """Paths that would tell about the server's machine."""
-    return {
-        str(data_dir),
-        str(data_dir.resolve()),
-        str(Path.home()),
-        str(ROOT),
-        sys.prefix,
-        sys.base_prefix + "/lib",
-        *site.getsitepackages(),
-        "site-packages",
-        "mltetris_server/",
-        ".sock",
-        "Traceback (most recent call last)",
-    } - {"/", "/lib", "/usr/lib"}
+    return frozenset(
+        {
+            str(data_dir),
+            str(data_dir.resolve()),
+            str(Path.home()),
+            str(ROOT),
+            sys.prefix,
+            sys.base_prefix + "/lib",
+            *site.getsitepackages(),
+            "site-packages",
+            "mltetris_server/",
+            ".sock",
+            "Traceback (most recent call last)",
+        }
+        - {"/", "/lib", "/usr/lib"}
+    )
 
 
 def said(text: str, needles: Iterable[str]) -> list[str]:
