@@ -223,10 +223,10 @@ class _Guard:
                 if self._binder.closing and task is not None and not task.cancelling():
                     await context.abort(grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
             case grpc.aio.InternalError():
-                # What gRPC raises where nothing can be sent any more: as if the caller had
-                # cancelled, which it may be too broken to say.
+                # What gRPC raises where nothing can be sent any more. Where that should be wrong
+                # the caller is told; else this is raised once more, and the call is at its end.
                 _log.debug("a caller is gone", method=self._method.full_name)
-                raise error
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection was lost")
             case DomainError():
                 await context.abort(
                     code_of(error),
