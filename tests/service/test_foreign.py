@@ -103,7 +103,7 @@ def test_what_is_not_ours_is_refused_and_nothing_of_it_runs(
         refusal = client.refusal("ImportSlot", import_requests("bad", content))
         assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
         assert complaint in refusal.text
-        assert refusal.fields == ["bundle"]
+        assert refusal.fields == ["chunk"]
     assert not hit.exists()
     assert sorted((client.server.data_dir / "slots").iterdir()) == before
 

@@ -71,11 +71,11 @@ async def import_sb3(content: bytes, command: Sequence[str] = IMPORT_COMMAND) ->
     """
     code, out, text = await _convert("import", content, command)
     if code == _REFUSED:
-        raise InvalidArgument.field("bundle", text[:_LONGEST_WORD])
+        raise InvalidArgument.field("chunk", text[:_LONGEST_WORD])
     if code is None or code < 0:
         # Whatever ended it, its limits among that, comes from what it read.
         raise InvalidArgument.field(
-            "bundle", "the stable-baselines3 .zip takes too much time or memory to read"
+            "chunk", "the stable-baselines3 .zip takes too much time or memory to read"
         )
     if code != 0:
         raise Unavailable("the stable-baselines3 .zip cannot be read here: the log says why")
