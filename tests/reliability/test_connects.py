@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -69,6 +69,18 @@ class EndedContext:
         return {}
 
 
+class BrokenContext(EndedContext):
+    """Of a call whose caller hangs up while something is written."""
+
+    aborted = False
+
+    async def write(self, message: Message) -> None:
+        raise grpc.aio.InternalError("Failed")
+
+    async def abort(self, *status: object) -> None:
+        self.aborted = True
+
+
 class SlowServicer:
     """Answers every method once it may."""
 
@@ -83,6 +95,38 @@ class SlowServicer:
         return method
 
 
+class StreamingServicer(SlowServicer):
+    """Answers every method with as much as anybody takes."""
+
+    def __getattr__(self, name: str) -> Callable[[Message, object], Any]:
+        async def method(request: Message, context: object) -> AsyncIterator[Message]:
+            while True:
+                yield trainer_pb2.StreamMetricsResponse()
+
+        return method
+
+
+def handler_of(method: str, servicer: object, keep: Callable[[Any], Awaitable[int]]) -> Any:
+    """What gRPC would call for a method of the trainer service."""
+    service = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"]
+    handlers: dict[str, Any] = {}
+    server = SimpleNamespace(add_registered_method_handlers=lambda _, made: handlers.update(made))
+    Binder(Trail(keep)).register(cast(grpc.aio.Server, server), service, servicer)
+    return handlers[method]
+
+
+async def test_a_caller_who_hangs_up_during_a_write_is_no_fault_of_ours() -> None:
+    async def keep(entry: system_pb2.Activity) -> int:
+        raise AssertionError("looking is not written down")
+
+    handler = handler_of("StreamMetrics", StreamingServicer(), keep)
+    request = trainer_pb2.StreamMetricsRequest(run="train-abcdef")
+    context = BrokenContext()
+    with pytest.raises(asyncio.CancelledError):
+        await handler.unary_stream(request.SerializeToString(), context)
+    assert not context.aborted
+
+
 async def test_a_caller_who_is_gone_is_asked_nothing_any_more() -> None:
     """What was begun is done all the same, and written down."""
     kept: asyncio.Queue[system_pb2.Activity] = asyncio.Queue()
@@ -92,11 +136,7 @@ async def test_a_caller_who_is_gone_is_asked_nothing_any_more() -> None:
         return 1
 
     servicer, context = SlowServicer(), EndedContext()
-    service = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"]
-    handlers: dict[str, Any] = {}
-    server = SimpleNamespace(add_registered_method_handlers=lambda _, made: handlers.update(made))
-    Binder(Trail(keep)).register(cast(grpc.aio.Server, server), service, servicer)
-    handler = handlers["PauseRun"]
+    handler = handler_of("PauseRun", servicer, keep)
     request = trainer_pb2.PauseRunRequest(run="train-abcdef")
     call = asyncio.create_task(handler.unary_unary(request.SerializeToString(), context))
     await asyncio.sleep(0.01)
@@ -205,4 +245,5 @@ def test_no_memory_and_no_file_stays(tmp_path: Path, first: int, then: int) -> N
         assert grown < MOST_GROWTH_BYTES, f"{then} connects and cancels cost {grown / 1e6:.1f} MB"
         assert files_after <= files
         assert threads_after <= threads + 2
+        assert '"level": "error"' not in server.log()
         assert trainer.stop_run(run.id).state == run_pb2.RUN_STATE_STOPPED

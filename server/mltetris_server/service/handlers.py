@@ -285,7 +285,11 @@ async def _pump(responses: AsyncGenerator[Response, None], context: Context) -> 
     # write() returns when the transport has room: a reader that stalls stops only its own loop.
     async with contextlib.aclosing(responses):
         async for response in responses:
-            await context.write(response)
+            try:
+                await context.write(response)
+            except grpc.aio.InternalError as error:
+                # The caller hung up meanwhile, of which gRPC is about to tell: the same end.
+                raise asyncio.CancelledError from error
 
 
 def _encode(response: Response) -> bytes:
