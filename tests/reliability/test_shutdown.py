@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mltetris_api.v1 import run_pb2, trainer_pb2, trainer_pb2_grpc
 from mltetris_client import MlTetrisError, Trainer, name_of
 from mltetris_server.runs.settings import RunSettings
+from mltetris_server.service.handlers import SHUTTING_DOWN
 from support.left_behind import left_behind
 from support.server import CHANNEL_OPTIONS, ServerProcess
 from support.small import PATIENCE_S, eventually, in_state, small_service
@@ -39,6 +40,7 @@ class Streams:
         ]
         self.calls = [self._open(number, run) for number in range(STREAMS)]
         self.ends: dict[int, grpc.StatusCode] = {}
+        self.words: dict[int, str] = {}
         self.threads = [
             threading.Thread(target=self._read, args=(number,), daemon=True)
             for number in range(0, STREAMS, 2)
@@ -70,6 +72,7 @@ class Streams:
             self.ends[number] = grpc.StatusCode.OK
         except grpc.RpcError as error:
             self.ends[number] = error.code()  # type: ignore[attr-defined]
+            self.words[number] = error.details()  # type: ignore[attr-defined]
 
     def all_ends(self) -> dict[int, grpc.StatusCode]:
         """How every stream has ended; the ones that were not read are, now."""
@@ -139,6 +142,8 @@ def test_it_ends_in_time_and_everybody_comes_back(server: ServerProcess) -> None
         assert left_behind(server.data_dir) == []
         ends = plain.all_ends()
         assert set(ends.values()) == {grpc.StatusCode.UNAVAILABLE}, ends
+        told = [plain.words[number] == SHUTTING_DOWN for number in range(0, STREAMS, 2)]
+        assert sum(told) > len(told) / 2, "who reads is told why, while the connection stands"
         assert '"ended"' in server.log(), "it was killed by something else"
         eventually(lambda: not any(m.stream.connected for m in metrics.values()), "the breaks")
         assert all(coming.error is None for coming in (*metrics.values(), events, boards))
