@@ -13,12 +13,16 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc
+import structlog
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
+
+_log = structlog.get_logger(__name__)
 
 _NO_PATH: Final = "/"
 """What the gate is told that such a call is for: a method without a rule."""
 
 _NEEDED: Final = ("_make_request_call_future", "_request_call")
+"""Of gRPC's server: what is private there, and may change."""
 
 
 class _Steadfast(cygrpc.AioServer):  # type: ignore[misc]
@@ -56,14 +60,11 @@ def steadfast_server(
 ) -> grpc.aio.Server:
     """Returns a server whose methods are to be registered, see `Binder.register`.
 
-    Raises:
-        RuntimeError: grpcio is one that this was not made for.
+    With another grpcio than those that were looked at, it is gRPC's own server, with a warning.
     """
     if not all(hasattr(cygrpc.AioServer, name) for name in _NEEDED):
-        raise RuntimeError(
-            "this version of grpcio is not one that mlTetris knows: install the one in "
-            "constraints.txt"
-        )
+        _log.warning("this grpcio takes calls in a way of its own", version=grpc.__version__)
+        return grpc.aio.server(options=options, interceptors=list(interceptors))
     plain = cygrpc.AioServer
     cygrpc.AioServer = _Steadfast
     try:
