@@ -16,8 +16,10 @@ from mltetris_api.v1 import run_pb2, system_pb2
 from mltetris_api.v1.run_pb2 import RunReason
 from mltetris_client import MlTetrisError, Trainer
 from mltetris_server.storage.history import FINAL_STATES, History
+from mltetris_server.storage.run_store import RunStore
+from support.checkpoints import a_checkpoint
 from support.server import ServerProcess
-from support.small import PATIENCE_S, eventually, small_service
+from support.small import PATIENCE_S, eventually, in_state, small_service
 from support.watchers import EventWatcher, MetricWatcher
 
 LIVE = frozenset(run_pb2.RunState.values()) - FINAL_STATES - {run_pb2.RUN_STATE_UNSPECIFIED}
@@ -246,6 +248,27 @@ def check_history(
             assert changes[: len(told)] == told
             numbers = {episode.number for episode in history.episodes(run, 10**6)}
             assert {e.number for e in events.episodes if e.run == run} <= numbers
+
+
+def test_a_checkpoint_that_was_stored_and_not_noted_is_noted(tmp_path: Path) -> None:
+    with (
+        small_service(tmp_path / "data") as server,
+        mltetris_client.connect(server.address) as trainer,
+    ):
+        run = trainer.start_training().id
+        in_state(trainer, run, "running")
+        trainer.save_slot("mine", run=run, checkpoint="latest")
+        power_cut(server)
+        made = a_checkpoint(10**9)
+        stored = RunStore(tmp_path / "data" / "runs").write(
+            run,
+            run_pb2.CHECKPOINT_KIND_LATEST,
+            model=made.manifest.model_json,
+            files=made.files,
+            placements=10**9,
+        )
+        server.start()
+        assert list(in_state(trainer, run, "failed").checkpoints) == [stored]
 
 
 def test_what_is_stored_survives_a_power_cut_as_far_as_sqlite_can_see_to_it(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from mltetris_api.v1.board_pb2 import BoardFrame
-from mltetris_api.v1.run_pb2 import CheckpointKind, MetricPoint, TrainingSpec
+from mltetris_api.v1.run_pb2 import CheckpointKind, Episode, MetricPoint, TrainingSpec
 from mltetris_api.worker.v1.worker_pb2 import (
     AttachRequest,
     AttachResponse,
+    Episodes,
     Finished,
     Frames,
     GetCheckpointRequest,
@@ -317,3 +318,22 @@ def test_a_last_word_that_does_not_fit_ends_it_too(server: FakeServer, party: Pa
     with pytest.raises(ServerGone, match="wait for an acknowledgement"):
         party.link.send_and_wait(AttachRequest(finished=Finished()))
     assert party.left.wait(PATIENCE)
+
+
+def test_what_was_left_out_while_the_server_was_away_is_told_when_it_is_back(
+    server: FakeServer, party: Party
+) -> None:
+    party.link._outbox = Outbox(capacity=10)
+    party.link.start()
+    party.link.welcome()
+    server.stop()
+    for number in range(1, 101):
+        party.say(number)
+        episode = Episode(number=number)
+        party.link.send(AttachRequest(episodes=Episodes(episodes=[episode])))
+    server.start()
+    (told,) = server.await_events("notice")
+    kept = [e.number for event in server.events("episodes") for e in event.episodes.episodes]
+    assert kept == list(range(101 - len(kept), 101)), "the newest"
+    assert f"{100 - len(kept)} episodes and 0 notices were left out" in told.notice.text
+    assert points(server) == list(range(1, 101))

@@ -157,6 +157,7 @@ class LiveRun:
         back.
         """
         async with self.lock:
+            await self._note_checkpoints()
             if self.run.reason == RunReason.RUN_REASON_RESTARTING:
                 # The server ended while the run was between two workers.
                 changes = await self._around.disk(self._around.history.state_changes, self.id)
@@ -184,6 +185,19 @@ class LiveRun:
                 RunReason.RUN_REASON_SERVER_RESTARTED,
                 "the server was restarted, and the worker did not come back within",
             )
+
+    async def _note_checkpoints(self) -> None:
+        """Notes checkpoints that the last server had stored when it died, and not noted yet."""
+        changed = self.snapshot()
+        for info in await self._around.checkpoints(self.id):
+            reports.add_checkpoint(changed, info)
+        if changed == self.run:
+            return
+        try:
+            await self.store(changed)
+        except DomainError as error:
+            # They are there all the same, and found by whoever asks for them.
+            _log.error("checkpoints could not be noted", run=self.id, error=str(error))
 
     def _own(self, worker: Worker) -> None:
         self._worker = worker
