@@ -297,3 +297,29 @@ def test_every_point_once_and_in_order(tmp_path: Path, examples: int, steps: int
         )
         if model.run:
             model.stop()
+
+
+def test_who_is_behind_when_the_run_is_deleted_is_told_so(tmp_path: Path) -> None:
+    """A stream that just ended would say that these were all the points."""
+    with (
+        small_service(tmp_path / "data", habits="on-demand") as server,
+        mltetris_client.connect(server.address, timeout=PATIENCE_S) as trainer,
+        Proxy(server.address) as proxy,
+    ):
+        model = Model(server, trainer, proxy)
+        model.start()
+        model.produce(20 * PAGE)
+        with server.channel() as channel:
+            stub = trainer_pb2_grpc.TrainerServiceStub(channel)
+            readers = [stub.StreamMetrics(trainer_pb2.StreamMetricsRequest(run=model.run))]
+            next(readers[0])
+            model.stop()
+            readers.append(stub.StreamMetrics(trainer_pb2.StreamMetricsRequest(run=model.run)))
+            next(readers[1])
+            trainer.delete_run(model.run)
+            for reader in readers:
+                with pytest.raises(grpc.RpcError) as caught:
+                    for _ in reader:
+                        pass
+                assert caught.value.code() == grpc.StatusCode.NOT_FOUND  # type: ignore[attr-defined]
+        assert '"level": "error"' not in server.log()

@@ -176,6 +176,7 @@ def test_one_who_stalls_costs_little_and_nobody_else_anything(
         after = traffic(trainer, run, watcher, 3.0)
         watcher.end()
         trainer.stop_run(run)
+    print(f"{STALLED} clients stalled for {seconds:g} s: {grown / 1e6:+.1f} MB; {before} {during}")
     assert grown / STALLED < MOST_BYTES, f"{STALLED} stalled clients cost {grown / 1e6:.1f} MB"
     # The machine has other things to do, too: held against the slower of the two.
     assert during.frames > 0.6 * min(before.frames, after.frames), (before, during, after)
