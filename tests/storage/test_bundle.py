@@ -239,10 +239,12 @@ def test_links_and_folders_are_refused(name: str, attributes: int) -> None:
 
 def test_a_member_within_another_is_refused() -> None:
     """One entry of the directory points into the bytes of another: a bomb without a high ratio."""
-    data = bytearray(PACKED)
-    second = data.rindex(b"PK\x01\x02")
-    data[second + 42 : second + 46] = (40).to_bytes(4, "little")  # into the first member
-    with pytest.raises(errors.DomainError, match=r"within another|damaged"):
+    inner = ("training.safetensors", CHECKPOINT.files["training.safetensors"])
+    data = bytearray(zipped([("policy.safetensors", zipped([inner])), inner]))
+    within = bytes(data).index(b"PK\x03\x04", 4)
+    last = bytes(data).rindex(b"PK\x01\x02")
+    data[last + 42 : last + 46] = within.to_bytes(4, "little")
+    with pytest.raises(errors.InvalidArgument, match="lies within another member"):
         bundle.unpack(bytes(data))
 
 
