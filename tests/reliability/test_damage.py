@@ -40,7 +40,7 @@ WRITTEN = {"best": [1, 2], "latest": [3, 4], "final": [5]}
 """Placements of the versions of each checkpoint, the newest last."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Filled:
     """A data directory with two slots, the first of them active, and a run that has ended."""
 
@@ -183,6 +183,10 @@ def test_damage_anywhere_is_harmless_or_named_and_all_else_is_there_bit_for_bit(
     for slot in refused:
         slots.save(slot, a_checkpoint(99), overwrite=True)
         assert slots.get(slot).placements == 99
+    if name == Path("slots/active.json") and harm[0] == "folder":
+        with pytest.raises(errors.Unavailable, match=r"slots/active\.json: Is a directory"):
+            slots.activate("two")
+        (root / name).rmdir()
     assert slots.activate("two").active
     assert slots.active() == "two"
     shutil.rmtree(root.parent)
