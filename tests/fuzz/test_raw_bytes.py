@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import grpc
 import psutil
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mltetris_api.v1 import system_pb2, trainer_pb2, trainer_pb2_grpc
 from mltetris_cli.certificates import make_certificates
 from support.fuzzing import assaults
@@ -201,3 +202,17 @@ def test_bytes_for_minutes(target: Target) -> None:
             connections += 1
         target.check()
     print(f"\n{connections} connections")
+
+
+def test_a_watcher_of_health_who_reads_nothing_holds_nobody_up(server: ServerProcess) -> None:
+    """Neither others who watch, nor the server's end. It needs no token, so anybody can be one."""
+    with Wire.to(server.address) as wire, server.channel() as channel:
+        wire.begin((4, 0))
+        for stream in range(1, 41, 2):
+            wire.send(h2.headers(stream, assaults.HEALTH), h2.data(stream, h2.message(b"")))
+        wire.read(0.5)
+        stub = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        assert server.terminate(PATIENCE_S) == 0
+        watch.cancel()
