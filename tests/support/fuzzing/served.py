@@ -62,6 +62,14 @@ class Served:
         self._least = 0
 
     def __enter__(self) -> Served:
+        try:
+            self._begin()
+        except BaseException:
+            self.server.close()
+            raise
+        return self
+
+    def _begin(self) -> None:
         self.server.start()
         self.channel = self.server.channel()
         self.trainer = trainer_pb2_grpc.TrainerServiceStub(self.channel)
@@ -74,7 +82,6 @@ class Served:
         assert self.server.process is not None
         self.process = psutil.Process(self.server.process.pid)
         self._least = self.process.memory_info().rss
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.channel.close()
