@@ -9,6 +9,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from mltetris_api.v1 import run_pb2, trainer_pb2
+from mltetris_api.worker.v1 import worker_pb2
+from mltetris_server.runs.commands import Commands
 from support.small_server import SmallServer
 from support.small_worker import VARIABLE
 
@@ -250,3 +252,13 @@ async def test_a_demo_trains_nothing(small: SmallServer) -> None:
         assert {frame.run for frame in response.frames} == {demo.id}
         break
     boards.cancel()
+
+
+async def test_what_a_former_server_was_answered_is_no_answer_here() -> None:
+    """A worker may say so once the server is back from a kill and has told it other things."""
+    before, now = Commands(), Commands()
+    for _ in range(10):
+        before.add(worker_pb2.AttachResponse(pause=worker_pb2.Pause()))
+        now.add(worker_pb2.AttachResponse(resume=worker_pb2.Resume()))
+    for message in before.unanswered():
+        assert now.get(message.command) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,7 +36,9 @@ class Commands:
     """
 
     def __init__(self) -> None:
-        self._number = 0
+        # From anywhere: a worker may still answer what a former server process has told it, and
+        # that must not pass for the answer to something of this one.
+        self._number = secrets.randbits(48)
         self._pending: dict[int, Command] = {}
 
     def __bool__(self) -> bool:
