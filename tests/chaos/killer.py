@@ -24,7 +24,7 @@ MARK = "MLTETRIS_CHAOS"
 """Set to a torture's own value in the environment of its server, and so of its workers."""
 
 SILENCE_S = 6.0
-GRACE_S = 8.0
+GRACE_S = 12.0
 
 KINDS = (
     "worker SIGKILL",
