@@ -23,10 +23,10 @@ from mltetris_server.runs import reports, restarts, states
 from mltetris_server.runs.attachment import Attachment, greeting
 from mltetris_server.runs.boards import Boards
 from mltetris_server.runs.commands import Command, Effect
-from mltetris_server.runs.launchers import Link, Worker
+from mltetris_server.runs.launchers import Worker
 from mltetris_server.runs.line import Line
 from mltetris_server.runs.metrics import Metrics
-from mltetris_server.runs.secret import digest, is_secret, new_secret
+from mltetris_server.runs.post import Post
 from mltetris_server.runs.silence import Silence
 from mltetris_server.runs.surroundings import Surroundings
 from mltetris_server.runs.tasks import Tasks
@@ -72,8 +72,7 @@ class LiveRun:
         self._tasks = Tasks(run=run.id)
         self._silence = Silence()
         self._line = Line(lock=self.lock, last_event=last_event, take=self._take, tasks=self._tasks)
-        self._secret_hash = secret_hash
-        self._worker: Worker | None = None
+        self._post = Post(run.id, around, secret_hash)
         self._held = False
         """Whether it was PAUSED when its worker was lost."""
         self._stop_reason = RunReason.RUN_REASON_UNSPECIFIED
@@ -115,26 +114,14 @@ class LiveRun:
                 return
             changed = self.snapshot()
             reports.move(changed, states.STARTING)
-            secret = await self._renew_secret()
+            secret = await self._post.renew_secret()
             await self.store(changed)
             await self._start_worker(secret)
 
-    async def _renew_secret(self) -> str:
-        """Makes the secret of the next worker; that of any before is none from now on."""
-        secret = new_secret()
-        self._secret_hash = digest(secret)
-        around = self._around
-        await around.disk(
-            around.history.set_worker, self.id, secret_hash=self._secret_hash, pid=0, last_event=0
-        )
-        return secret
-
     async def _start_worker(self, secret: str) -> None:
         """Starts a worker of a STARTING run. Lock held."""
-        around = self._around
-        link = Link(run=self.id, address=around.address, secret=secret)
         try:
-            worker = await asyncio.to_thread(around.launcher.launch, link)
+            worker = await self._post.fill(secret)
         except OSError as error:
             await self._lose(
                 # Not the error itself: it names the file, with its whole path.
@@ -142,13 +129,13 @@ class LiveRun:
                 f"the worker could not be started: {error.strerror or type(error).__name__}",
             )
             return
-        self._own(worker)
+        self._tasks.spawn(self._watch_process(worker))
         self._expect(
-            around.settings.start_s,
+            self._around.settings.start_s,
             RunReason.RUN_REASON_START_FAILED,
             "the worker did not report within",
         )
-        await around.disk(around.history.set_worker, self.id, pid=worker.pid)
+        await self._post.note()
 
     async def restore(self, pid: int) -> None:
         """Takes up a run that a former server process left STARTING, RUNNING, PAUSED or STOPPING.
@@ -163,7 +150,7 @@ class LiveRun:
                 changes = await self._around.disk(self._around.history.state_changes, self.id)
                 before = [change.state for change in changes if change.state != states.STARTING]
                 self._held = bool(before) and before[-1] == states.PAUSED
-            worker = await asyncio.to_thread(self._around.launcher.find, self.id, pid)
+            worker = await self._post.find(pid)
             if worker is None and not pid and self.state == states.STARTING:
                 # There was none to lose yet.
                 self._tasks.spawn(self._relaunch(None, 0.0))
@@ -179,7 +166,7 @@ class LiveRun:
                 self._line.command(worker_pb2.AttachResponse(stop=worker_pb2.Stop()))
                 settings = self._around.settings
                 self._tasks.spawn(self._expect_end(settings.grace_s + settings.stop_s))
-            self._own(worker)
+            self._tasks.spawn(self._watch_process(worker))
             self._expect(
                 self._around.settings.grace_s,
                 RunReason.RUN_REASON_SERVER_RESTARTED,
@@ -199,15 +186,11 @@ class LiveRun:
             # They are there all the same, and found by whoever asks for them.
             _log.error("checkpoints could not be noted", run=self.id, error=str(error))
 
-    def _own(self, worker: Worker) -> None:
-        self._worker = worker
-        self._tasks.spawn(self._watch_process(worker))
-
     # --- its worker's line
 
     def admits(self, secret: str) -> bool:
         """Whether `secret` is that of this run's worker."""
-        return is_secret(secret, self._secret_hash)
+        return self._post.admits(secret)
 
     async def attach(self, hello: worker_pb2.Hello) -> Attachment:
         """Takes a worker's connection, in place of any before, and greets it.
@@ -269,7 +252,7 @@ class LiveRun:
         outcome = reports.apply(self.run, events, self._line.commands, self._stop_reason)
         run = outcome.run
         if run.state == states.FAILED:
-            run.log_tail = await self._log_tail()
+            run.log_tail = await self._post.log_tail()
         run.revision = self.run.revision + 1
         last_event = await self._around.disk(
             self._around.history.append, self.id, outcome.events, run=run
@@ -381,8 +364,7 @@ class LiveRun:
 
     def kill(self) -> None:
         """Ends the worker's process at once, if there is one."""
-        if self._worker is not None:
-            self._worker.kill()
+        self._post.kill()
 
     # --- its end
 
@@ -396,7 +378,7 @@ class LiveRun:
         except DomainError as error:
             _log.error("a worker's last words could not be stored", run=self.id, error=str(error))
         async with self.lock:
-            if self.state in states.FINAL or worker is not self._worker:
+            if self.state in states.FINAL or worker is not self._post.worker:
                 return
             if self.state == states.STARTING:
                 reason, text = RunReason.RUN_REASON_START_FAILED, "ended before it had started"
@@ -411,7 +393,6 @@ class LiveRun:
         if wait is None:
             await self._fail(reason, message)
             return
-        worker, self._worker = self._worker, None
         self._silence.end()
         self._line.restart()
         self._line.fail(
@@ -426,17 +407,17 @@ class LiveRun:
         changed.error.message = message
         changed.next_start_time.FromNanoseconds(time.time_ns() + round(wait * 1e9))
         try:
-            await self._renew_secret()
+            await self._post.renew_secret()
             await self.store(changed)
         except DomainError as error:
             _log.error("a restart could not be stored", run=self.id, error=str(error))
-            self._worker = worker
             await self._fail(reason, message)
             return
+        lost = self._post.vacate()
         _log.warning("worker lost", run=self.id, error=message, restart=changed.restarts)
         source = restarts.newest(changed.checkpoints)
         self._around.events.notice(self.id, restarts.notice(changed, wait, source))
-        self._tasks.spawn(self._relaunch(worker, wait))
+        self._tasks.spawn(self._relaunch(lost, wait))
 
     async def _take_spooled(self) -> None:
         """Takes in what its worker left when a former server was gone. Lock held."""
@@ -458,9 +439,9 @@ class LiveRun:
             await lost.wait()
         await asyncio.sleep(wait)
         async with self.lock:
-            if self.state != states.STARTING or self._worker is not None:
+            if self.state != states.STARTING or self._post.worker is not None:
                 return
-            await self._start_worker(await self._renew_secret())
+            await self._start_worker(await self._post.renew_secret())
 
     async def _fail(self, reason: RunReason.ValueType, message: str) -> None:
         """Ends the run as FAILED. Lock held."""
@@ -469,7 +450,7 @@ class LiveRun:
         reports.move(changed, states.FAILED, reason)
         changed.error.code = code_pb2.INTERNAL
         changed.error.message = message
-        changed.log_tail = await self._log_tail()
+        changed.log_tail = await self._post.log_tail()
         try:
             await self.store(changed)
         except DomainError as error:
@@ -477,9 +458,6 @@ class LiveRun:
             # restarted server will come to the same conclusion.
             _log.error("a failure could not be stored", run=self.id, error=str(error))
             self._known(changed)
-
-    async def _log_tail(self) -> str:
-        return await asyncio.to_thread(self._worker.log_tail) if self._worker is not None else ""
 
     def _end(self) -> None:
         """Everything that follows from the run being final."""
@@ -497,15 +475,9 @@ class LiveRun:
 
     async def _see_off(self) -> None:
         """Waits until the worker's process has ended, and sees to it that it does."""
-        if self._worker is not None:
-            if not self._finished_itself:
-                self._worker.kill()
-            try:
-                async with asyncio.timeout(self._around.settings.leave_s):
-                    await self._worker.wait()
-            except TimeoutError:
-                self._worker.kill()
-                await self._worker.wait()
+        if not self._finished_itself:
+            self._post.kill()
+        await self._post.see_off(self._around.settings.leave_s)
         self._line.hang_up()
         self.gone.set()
 
