@@ -223,6 +223,5 @@ def test_the_module_runs(module: str, server: ServerProcess) -> None:
         [sys.executable, "-m", module, "ps", "--server", server.address],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])},
     )
     assert ended.returncode == 0 and "no runs" in ended.stdout

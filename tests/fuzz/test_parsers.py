@@ -30,13 +30,11 @@ pytestmark = pytest.mark.skipif(
 
 
 def fuzz(parser: str, seconds: float, folder: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, str(DRIVER), parser, str(max(1, round(seconds))), str(folder)],
         capture_output=True,
         text=True,
         errors="replace",
-        env={**os.environ, "PYTHONPATH": path},
         timeout=seconds + START_S,
     )
 

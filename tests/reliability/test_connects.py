@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import subprocess
 import sys
 import time
@@ -47,12 +46,6 @@ async def until(look: Callable[[], Awaitable[object] | object], what: str) -> No
 def found(kind: type) -> list[Any]:
     """All objects of a kind that there are."""
     return [thing for thing in gc.get_objects() if type(thing) is kind]
-
-
-@pytest.fixture
-def _find_small_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(TESTS), path))))
 
 
 class EndedContext:
@@ -159,7 +152,6 @@ COUNTS: Final = [
 ]
 
 
-@pytest.mark.usefixtures("_find_small_worker")
 @pytest.mark.parametrize(("first", "then"), COUNTS)
 async def test_no_task_and_no_subscription_stays(tmp_path: Path, first: int, then: int) -> None:
     """Server and clients are one process here, and all of its tasks are looked at."""
@@ -209,7 +201,6 @@ def storm_from_outside(server: ServerProcess, run: str, seed: int, count: int) -
         stdout=subprocess.PIPE,
         text=True,
         cwd=TESTS,
-        env={**os.environ, "PYTHONPATH": server.environment["PYTHONPATH"]},
     )
     assert program.stdout is not None
     try:

@@ -48,6 +48,9 @@ class Filled:
     slots: dict[str, Checkpoint] = field(default_factory=dict)
     versions: dict[tuple[str, int], Checkpoint] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Filled({self.root})"
+
     @property
     def files(self) -> list[Path]:
         """Every file of slots and checkpoints, relative to the directory."""

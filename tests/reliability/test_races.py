@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,7 +25,6 @@ from mltetris_server.storage.history import History
 from support.server import CHANNEL_OPTIONS
 from support.small_server import SmallServer, small_server
 
-TESTS: Final = Path(__file__).resolve().parent.parent
 CLIENTS: Final = 6
 LANES: Final = 4
 """Runs that are raced at once: more than there are places, so that some wait in the queue."""
@@ -243,12 +241,6 @@ async def clients(address: str) -> AsyncIterator[list[trainer_pb2_grpc.TrainerSe
             for _ in range(CLIENTS)
         ]
         yield [trainer_pb2_grpc.TrainerServiceStub(channel) for channel in channels]
-
-
-@pytest.fixture(autouse=True)
-def _find_small_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(TESTS), path))))
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,6 @@ def test_a_watching_program_that_was_asleep_sees_the_present(
     server: ServerProcess, seconds: float
 ) -> None:
     """After more than half a minute its connection is given up, and the SDK makes another."""
-    environment = {**os.environ, "PYTHONPATH": server.environment["PYTHONPATH"]}
     with mltetris_client.connect(server.address) as trainer:
         run = trainer.start_training().id
         in_state(trainer, run, "running")
@@ -201,7 +200,6 @@ def test_a_watching_program_that_was_asleep_sees_the_present(
             stdout=subprocess.PIPE,
             text=True,
             cwd=TESTS,
-            env=environment,
         )
         assert program.stdin is not None and program.stdout is not None
         try:
@@ -225,11 +223,9 @@ def test_a_watching_program_that_was_asleep_sees_the_present(
 
 
 async def test_one_who_falls_behind_is_told_and_starts_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """WatchRuns keeps everything for a while, then nothing: whoever comes back sees the present."""
-    path = os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(TESTS), path))))
     async with small_server(tmp_path / "data") as small:
         run = await small.running()
         call = small.trainer.WatchRuns(trainer_pb2.WatchRunsRequest())

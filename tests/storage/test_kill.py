@@ -17,10 +17,6 @@ from mltetris_server.storage import History, RunStore, SlotStore
 
 TESTS = Path(__file__).parent.parent
 DRIVER = Path(__file__).parent / "kill_driver.py"
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
-}
 
 OLD_SLOT = {"slots": {"one": 1}, "active": "one"}
 NO_SLOT = {"slots": {}, "active": None}
@@ -58,7 +54,6 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new(
         [sys.executable, str(DRIVER), scenario, str(tmp_path)],
         capture_output=True,
         text=True,
-        env=ENVIRONMENT,
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
@@ -111,7 +106,6 @@ def test_whatever_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: Pat
             [sys.executable, "-c", WRITER, str(tmp_path)],
             stdout=subprocess.PIPE,
             text=True,
-            env=ENVIRONMENT,
         )
         assert process.stdout is not None
         lines = [process.stdout.readline()]

@@ -17,8 +17,6 @@ from typing import Any
 
 from mltetris_cli.main import run
 
-from support.small import TESTS
-
 TIMEOUT_S = 90.0
 
 
@@ -52,7 +50,6 @@ class Cli:
         keep = {k: v for k, v in os.environ.items() if not k.startswith("MLTETRIS_")}
         self.environment = keep | {
             "MLTETRIS_CONFIG": str(folder / "config.toml"),
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH")))),
             "COLUMNS": "120",
             "NO_COLOR": "1",
         }

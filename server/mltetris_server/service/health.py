@@ -7,6 +7,7 @@ watcher who does not read would hold up every other, and the server's end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
@@ -28,10 +29,20 @@ class HealthServicer:
     def __init__(self, services: Iterable[str]) -> None:
         self._services = frozenset(services) | {""}
         self._ending = asyncio.Event()
+        self._untold: set[object] = set()
+        """Who watches and does not know yet."""
+        self._told = asyncio.Event()
+        self._told.set()
 
     def end(self) -> None:
         """Says from now on that nothing is served."""
         self._ending.set()
+
+    async def told(self, timeout: float) -> None:
+        """Waits until all who watch have been told so, at most `timeout` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._told.wait()
 
     async def Check(self, request: Any, context: Context) -> Any:
         """Returns how the service is."""
@@ -41,10 +52,20 @@ class HealthServicer:
 
     async def Watch(self, request: Any, context: Context) -> AsyncGenerator[Any, None]:
         """Sends how the service is, and once more when that changes."""
-        yield _Status(status=self._status(request.service))
-        if not self._ending.is_set():
+        me = object()
+        self._untold.add(me)
+        self._told.clear()
+        try:
+            before = self._status(request.service)
+            yield _Status(status=before)
             await self._ending.wait()
-            yield _Status(status=self._status(request.service))
+            if self._status(request.service) != before:
+                # Comes back when it is written.
+                yield _Status(status=self._status(request.service))
+        finally:
+            self._untold.discard(me)
+            if not self._untold:
+                self._told.set()
         # The stream goes on until the server is gone, as the protocol has it.
         await asyncio.Event().wait()
 

@@ -72,7 +72,8 @@ def translated(path: Path, shown: str = "") -> Iterator[None]:
     shown = shown or path.name
     try:
         yield
-    except DecodeError as error:
+    except (DecodeError, UnicodeDecodeError) as error:
+        # The latter where SQLite quotes what is no text in what it says of it.
         raise _damaged(shown, error) from error
     except (DatabaseError, sqlite3.DatabaseError) as error:
         # SQLAlchemy wraps the errors of statements, but not those of its "connect" event.
