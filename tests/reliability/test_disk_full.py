@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -11,9 +11,10 @@ import mltetris_client
 import pytest
 from mltetris_api.v1 import run_pb2
 from mltetris_api.v1.run_pb2 import RunReason
-from mltetris_client import MlTetrisError, Trainer
+from mltetris_client import MlTetrisError
 from mltetris_server.storage.space import RESERVE_BYTES, Reserve
 from support.server import ServerProcess
+from support.small import until
 from support.small_disk import fill, small_disk
 
 PATIENCE_S = 60.0
@@ -24,16 +25,6 @@ RUNNING, PAUSED = run_pb2.RUN_STATE_RUNNING, run_pb2.RUN_STATE_PAUSED
 def disk(tmp_path: Path) -> Iterator[Path]:
     with small_disk(tmp_path / "disk", 40) as folder:
         yield folder
-
-
-def until(trainer: Trainer, run: str, condition: Callable[[run_pb2.Run], bool]) -> run_pb2.Run:
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        now = trainer.get_run(run)
-        if condition(now):
-            return now
-        time.sleep(0.02)
-    raise AssertionError(f"it never came to that: {trainer.get_run(run)}")
 
 
 def held(run: run_pb2.Run) -> bool:

@@ -7,8 +7,6 @@ point that either has stored lies on the one curve that the learner draws when i
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from mltetris_server.learning.checkpoint import dump
 from mltetris_server.worker.training import prepare
 from stable_baselines3.common.callbacks import BaseCallback
 from support.server import ServerProcess
+from support.small import until
 
 PATIENCE_S = 120.0
 SEED = 7
@@ -66,16 +65,6 @@ def facts(point: run_pb2.MetricPoint) -> Facts:
         of("exploration"),
         of("learning_rate"),
     )
-
-
-def until(trainer: Trainer, run: str, condition: Callable[[run_pb2.Run], bool]) -> run_pb2.Run:
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        now = trainer.get_run(run)
-        if condition(now):
-            return now
-        time.sleep(0.02)
-    raise AssertionError(f"it never came to that: {trainer.get_run(run)}")
 
 
 def options(algorithm: AlgorithmName) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import mltetris_client
@@ -13,19 +11,10 @@ from mltetris_api.v1 import run_pb2
 from mltetris_api.v1.run_pb2 import RunReason
 from mltetris_client import Trainer
 from support.server import ServerProcess
+from support.small import until
 
 PATIENCE_S = 60.0
 LATEST = run_pb2.CHECKPOINT_KIND_LATEST
-
-
-def until(trainer: Trainer, run: str, condition: Callable[[run_pb2.Run], bool]) -> run_pb2.Run:
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        now = trainer.get_run(run)
-        if condition(now):
-            return now
-        time.sleep(0.02)
-    raise AssertionError(f"it never came to that: {trainer.get_run(run)}")
 
 
 def leave(server: ServerProcess, trainer: Trainer, restarts: int) -> run_pb2.Run:

@@ -18,6 +18,7 @@ from mltetris_client import Trainer, Unreachable, WrongState
 from mltetris_server.runs import restarts
 from mltetris_server.storage.history import History
 from support.server import ServerProcess
+from support.small import until
 from support.small_worker import VARIABLE
 
 PATIENCE_S = 30.0
@@ -51,16 +52,6 @@ def start(trainer: Trainer, most: int, backoff: Duration = SOON) -> run_pb2.Run:
         training=run_pb2.TrainingSpec(), restart_policy=policy(most, backoff)
     )
     return trainer._link.trainer.StartRun(request, timeout=PATIENCE_S).run  # type: ignore[no-any-return]
-
-
-def until(trainer: Trainer, run: str, condition: Callable[[run_pb2.Run], bool]) -> run_pb2.Run:
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        now = trainer.get_run(run)
-        if condition(now):
-            return now
-        time.sleep(0.01)
-    raise AssertionError(f"it never came to that: {trainer.get_run(run)}")
 
 
 def points(trainer: Trainer, run: str) -> list[int]:

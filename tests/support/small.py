@@ -40,6 +40,19 @@ def eventually(look: Callable[[], _Value | None], what: str) -> _Value:
     raise AssertionError(f"waited {PATIENCE_S:.0f} s for {what}")
 
 
+def until(
+    trainer: Trainer, run: str, condition: Callable[[Run], bool], patience_s: float = 120.0
+) -> Run:
+    """Waits until a run is as `condition` wants it and returns it."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        now = trainer.get_run(run)
+        if condition(now):
+            return now
+        time.sleep(0.02)
+    raise AssertionError(f"it never came to that: {trainer.get_run(run)}")
+
+
 def in_state(trainer: Trainer, run: str, *states: str) -> Run:
     """Waits until a run is in one of the states and returns it."""
 
