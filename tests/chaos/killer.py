@@ -134,9 +134,9 @@ class Killer:
     def _die_young(self) -> None:
         """Starts the server and kills it at some moment before or just after it is ready."""
         self.recorder.add(Server("starting", now()))
+        before = self.server.process
         starting = threading.Thread(target=self._try_to_start, daemon=True)
         starting.start()
-        before = self.server.process
         while self.server.process is before:
             time.sleep(0.005)
         time.sleep(self.chance.uniform(0.2, 1.5))
