@@ -29,6 +29,10 @@ _CODES: tuple[tuple[type[MlTetrisError], ExitCode], ...] = (
 )
 
 
+_CONTENT = "chunk"
+"""The field that the content of a file travels in."""
+
+
 def exit_code(error: MlTetrisError) -> ExitCode:
     """The exit code that stands for an error of the SDK."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILURE)
@@ -37,6 +41,9 @@ def exit_code(error: MlTetrisError) -> ExitCode:
 def describe(error: MlTetrisError) -> str:
     """One line: what is wrong, in which field, and what to do."""
     if error.fields:
+        (first, *_) = error.fields
+        if first.field == _CONTENT:
+            return one_line(f"the file cannot be imported: {first.description}")
         return one_line("; ".join(_field(violation) for violation in error.fields), error.hint)
     # The server's own sentences often say already what to do.
     hint = "" if "`" in error.message or ". " in error.message.rstrip(".") else error.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,3 +109,11 @@ def test_a_reference_player_stays_as_it_is(cli: Cli, code: int, arguments: tuple
     # What the server says is enough: no further hint, which would not help here.
     assert refused.err.count(". ") == 1
     assert cli.good("slots", "show", "bcts", "-o", "json").json == before
+
+
+def test_a_file_that_is_no_slot_is_said_to_be_none(cli: Cli, tmp_path: Path) -> None:
+    """The field of the contract that its content travels in is not for people."""
+    (tmp_path / "no.zip").write_bytes(b"no slot at all")
+    result = cli.inside("slots", "import", tmp_path / "no.zip")
+    assert result.code in (1, 2)
+    assert "chunk" not in result.err and "the named value" not in result.err, result.err
