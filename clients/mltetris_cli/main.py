@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process with its exit code."""
     _prepare_streams()
     # What gRPC says on stderr of a handshake that failed, our own error says in words.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     code = run(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import ssl
+import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -146,6 +147,17 @@ def test_a_path_that_is_no_text(target: Target) -> None:
             wire.send(h2.headers(1, path), h2.data(1, h2.message(b"")))
             until(lambda wire=wire: h2.HEADERS in kinds(bytearray(wire.read(0.2))), "a refusal")
         target.check()
+
+
+def test_what_a_stranger_says_at_the_end_is_not_in_the_log(target: Target) -> None:
+    """gRPC would print it as it comes, line breaks and all."""
+    with target.wire() as wire:
+        wire.begin()
+        last = struct.pack(">II", 0, 0x97A01D2F) + b"bye\n\x1b[31mserver on fire\n"
+        wire.send(h2.frame(h2.GOAWAY, 0, 0, last))
+        wire.read(0.5)
+    target.check()
+    assert "on fire" not in target.server.log()
 
 
 @pytest.mark.parametrize("assault", ASSAULTS, ids=lambda one: one.__name__)
