@@ -25,6 +25,8 @@ from support.watchers import EventWatcher, MetricWatcher
 LIVE = frozenset(run_pb2.RunState.values()) - FINAL_STATES - {run_pb2.RUN_STATE_UNSPECIFIED}
 MOST_RUNS = 3
 
+MANY = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 
 class Caller:
     """A client that does one thing after the other, and what it was told had been done."""
@@ -155,7 +157,7 @@ def activities(trainer: Trainer) -> list[system_pb2.Activity]:
 
 
 @pytest.mark.parametrize(
-    "cuts", [pytest.param(3, id="few"), pytest.param(20, id="many", marks=pytest.mark.slow)]
+    "cuts", [pytest.param(3, id="few"), pytest.param(20, id="many", marks=MANY)]
 )
 def test_nothing_acknowledged_is_missing(tmp_path: Path, cuts: int) -> None:
     dice = random.Random(cuts)

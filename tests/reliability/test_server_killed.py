@@ -28,6 +28,8 @@ ONE_LIFE = [
     State.RUN_STATE_STOPPED,
 ]
 
+MANY = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 
 def counted(numbers: Iterable[int]) -> list[int]:
     """The numbers, which are to be 1, 2, 3, and so on."""
@@ -61,7 +63,7 @@ def test_the_grace_is_a_minute() -> None:
 
 
 @pytest.mark.parametrize(
-    "kills", [pytest.param(3, id="few"), pytest.param(20, id="many", marks=pytest.mark.slow)]
+    "kills", [pytest.param(3, id="few"), pytest.param(20, id="many", marks=MANY)]
 )
 def test_a_history_has_no_gap_and_no_repeat(tmp_path: Path, kills: int) -> None:
     dice = random.Random(kills)
@@ -105,7 +107,7 @@ def test_a_history_has_no_gap_and_no_repeat(tmp_path: Path, kills: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "kills", [pytest.param(2, id="few"), pytest.param(8, id="many", marks=pytest.mark.slow)]
+    "kills", [pytest.param(2, id="few"), pytest.param(8, id="many", marks=MANY)]
 )
 def test_a_real_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, kills: int) -> None:
     dice = random.Random(kills)
@@ -156,7 +158,7 @@ def test_a_real_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, kill
 
 
 @pytest.mark.parametrize(
-    "times", [pytest.param(5, id="few"), pytest.param(15, id="many", marks=pytest.mark.slow)]
+    "times", [pytest.param(5, id="few"), pytest.param(15, id="many", marks=MANY)]
 )
 def test_a_request_asked_again_of_the_next_server_is_one_run(tmp_path: Path, times: int) -> None:
     dice = random.Random(times)
