@@ -13,14 +13,21 @@ import typer
 
 from mltetris_cli.commands import (
     activity,
+    bench,
     cert,
     control,
+    datasets,
     demo,
     doctor,
+    history,
     plot,
     runs,
     serve,
+    sim,
     slots,
+    stats,
+    suggest,
+    system,
     train,
     up,
     watch,
@@ -114,12 +121,19 @@ serve.register(app)
 cert.register(app)
 train.register(app)
 demo.register(app)
+bench.register(app)
+sim.register(app)
 watch.register(app)
 runs.register(app)
+history.register(app)
+stats.register(app)
 activity.register(app)
+system.register(app)
 plot.register(app)
 control.register(app)
 slots.register(app)
+datasets.register(app)
+suggest.register(app)
 doctor.register(app)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from google.protobuf.message import Message
-from mltetris_api.v1 import system_pb2, system_pb2_grpc, trainer_pb2_grpc
+from mltetris_api.v1 import policy_pb2_grpc, system_pb2, system_pb2_grpc, trainer_pb2_grpc
 
 from mltetris_client._calls import translated
 from mltetris_client.access import Access
@@ -31,6 +31,7 @@ class Link:
         """Whether the server has answered anything over this connection yet."""
         self._channel = open_channel(place, access)
         self.trainer = trainer_pb2_grpc.TrainerServiceStub(self._channel)
+        self.policy = policy_pb2_grpc.PolicyServiceStub(self._channel)
         self.system = system_pb2_grpc.SystemServiceStub(self._channel)
 
     def close(self) -> None:

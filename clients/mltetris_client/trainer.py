@@ -11,17 +11,22 @@ from mltetris_api.v1 import run_pb2, system_pb2, trainer_pb2
 
 from mltetris_client import specs
 from mltetris_client.access import Access
+from mltetris_client.benchmarks import BenchmarkCalls
 from mltetris_client.boards import BoardStream
+from mltetris_client.datasets import DatasetCalls
 from mltetris_client.errors import InvalidArgument
+from mltetris_client.history import HistoryCalls
 from mltetris_client.link import Link
+from mltetris_client.machine import MachineCalls
 from mltetris_client.names import KindName, ModeName, StateName, ViewName, value_of
+from mltetris_client.policy import PolicyCalls
 from mltetris_client.slots import SlotCalls
 from mltetris_client.streams import MetricStream, RunEvents
 
 _PAGE = 500
 
 
-class Trainer(SlotCalls):
+class Trainer(SlotCalls, HistoryCalls, BenchmarkCalls, DatasetCalls, PolicyCalls, MachineCalls):
     """A connection to a server. Make it with `connect`; use it from any number of threads.
 
     Methods return the contract's messages (`Run`, `Slot`, ...) and raise `MlTetrisError`. Where a

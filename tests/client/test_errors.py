@@ -132,10 +132,8 @@ def test_wrong_state(trainer: Trainer) -> None:
 
 
 def test_what_is_declared_only(trainer: Trainer) -> None:
-    from mltetris_api.v1 import run_pb2
-
     with pytest.raises(NotSupported):
-        trainer.start_run(run_pb2.BenchmarkSpec(slots=["a"]))
+        trainer.export_slot("bcts", format="onnx")
 
 
 def test_a_closed_trainer_says_so(trainer: Trainer) -> None:

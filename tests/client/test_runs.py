@@ -16,10 +16,11 @@ _OTHERS: tuple[AlgorithmName, ...] = ("dqn", "ppo", "cem")
 
 
 def test_every_rpc_has_a_method() -> None:
-    from mltetris_api.v1 import system_pb2, trainer_pb2
+    from mltetris_api.v1 import policy_pb2, system_pb2, trainer_pb2
 
     services = [
         trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"],
+        policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
         system_pb2.DESCRIPTOR.services_by_name["SystemService"],
     ]
     for service in services:

@@ -82,4 +82,4 @@ def test_only_trainings_have_one() -> None:
     from mltetris_server.runs.specs import make_run
 
     demo = trainer_pb2.StartRunRequest(demo=run_pb2.DemoSpec(slots=["starter"]))
-    assert make_run(demo, "demo-x", slots=["starter"]).command == ""
+    assert make_run(demo, "demo-x", players=[run_pb2.Player(slot="starter")]).command == ""

@@ -11,7 +11,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
-from mltetris_api.v1 import system_pb2, trainer_pb2
+from mltetris_api.v1 import policy_pb2, system_pb2, trainer_pb2
 from mltetris_server.service import access
 from mltetris_server.service.access import ANYBODY, OPERATOR, RULES, VIEWER, Tokens
 from support.server import ServerProcess
@@ -21,6 +21,7 @@ VIEWER_TOKEN = "viewer-0123456789abcdef"
 
 SERVICES = (
     trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"],
+    policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     system_pb2.DESCRIPTOR.services_by_name["SystemService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],

@@ -192,13 +192,6 @@ def test_a_demo_without_slots_needs_an_active_one(idle: Client) -> None:
     assert "active" in refusal.text
 
 
-@pytest.mark.parametrize("kind", ["benchmark", "simulation"])
-def test_kinds_of_run_that_are_only_declared(idle: Client, kind: str) -> None:
-    refusal = idle.refusal("StartRun", trainer_pb2.StartRunRequest(**{kind: {}}))
-    assert refusal.code == grpc.StatusCode.UNIMPLEMENTED
-    assert kind in refusal.text
-
-
 @pytest.mark.parametrize(
     ("method", "request_", "field"),
     [

@@ -27,6 +27,7 @@ def test_every_service_is_listed_and_described(idle: Client, version: str) -> No
     services = {service.name for service in listed.list_services_response.service}
     assert services == {
         "mltetris.v1.TrainerService",
+        "mltetris.v1.PolicyService",
         "mltetris.v1.SystemService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",

@@ -30,6 +30,8 @@ def greeting(
     welcome = worker_pb2.Welcome(
         training=run.training if kind == "training" else None,
         demo=run.demo if kind == "demo" else None,
+        benchmark=run.benchmark if kind == "benchmark" else None,
+        simulation=run.simulation if kind == "simulation" else None,
         control=control,
         watch=watch,
         paused=paused,

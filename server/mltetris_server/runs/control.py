@@ -16,6 +16,9 @@ from mltetris_server.runs.run import LiveRun
 _WORKING: Final = frozenset({states.RUNNING, states.PAUSED})
 _NOT_YET: Final = frozenset({states.QUEUED, states.STARTING})
 
+_PACED: Final = frozenset({"training", "demo"})
+"""Kinds of runs with a game that is paced for the eye."""
+
 UPDATABLE: Final = (
     "display_name",
     "learning_rate",
@@ -86,8 +89,11 @@ async def set_speed(live: LiveRun, request: trainer_pb2.SetSpeedRequest) -> run_
     """Sets the paces that are given; from the start, of a run that has not begun."""
     watched = request.HasField("placements_per_second")
     training = request.HasField("max_training_rate")
-    if training and live.run.WhichOneof("spec") != "training":
-        raise InvalidArgument.field("max_training_rate", "a demo trains nothing")
+    kind = live.run.WhichOneof("spec") or ""
+    if training and kind != "training":
+        raise InvalidArgument.field("max_training_rate", f"a {kind} trains nothing")
+    if watched and kind not in _PACED:
+        raise InvalidArgument.field("placements_per_second", f"a {kind} always plays at full speed")
 
     def change(control: run_pb2.RunControl) -> None:
         if watched:
@@ -100,8 +106,11 @@ async def set_speed(live: LiveRun, request: trainer_pb2.SetSpeedRequest) -> run_
 
 async def set_mode(live: LiveRun, request: trainer_pb2.SetModeRequest) -> run_pb2.Run:
     """Sets mode and view, where given; from the start, of a run that has not begun."""
-    if request.view == run_pb2.RUN_VIEW_TRAINING and live.run.WhichOneof("spec") != "training":
-        raise InvalidArgument.field("view", "a demo trains nothing: it has only the SHOWCASE view")
+    kind = live.run.WhichOneof("spec") or ""
+    if request.view == run_pb2.RUN_VIEW_TRAINING and kind != "training":
+        raise InvalidArgument.field("view", f"a {kind} trains nothing: it has only the SHOWCASE")
+    if request.mode == run_pb2.RUN_MODE_VISUAL and kind not in _PACED:
+        raise InvalidArgument.field("mode", f"a {kind} always plays at full speed")
 
     def change(control: run_pb2.RunControl) -> None:
         if request.mode:

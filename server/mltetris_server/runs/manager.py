@@ -13,7 +13,7 @@ from mltetris_api.v1 import run_pb2, trainer_pb2
 from mltetris_api.v1.run_pb2 import RunReason
 
 from mltetris_server.errors import NotFound, TooMany, Unavailable, WrongState
-from mltetris_server.runs import control, metrics, specs, states
+from mltetris_server.runs import benchmark_specs, control, metrics, specs, states, uses
 from mltetris_server.runs.boards import DEFAULT_FPS
 from mltetris_server.runs.events import RunEvents
 from mltetris_server.runs.launchers import Launcher
@@ -30,6 +30,13 @@ from mltetris_server.storage.history import History
 _log = structlog.get_logger(__name__)
 
 _ID_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+_PREFIXES: Final = {
+    "training": "train",
+    "demo": "demo",
+    "benchmark": "bench",
+    "simulation": "sim",
+}
+"""What the ids of runs begin with."""
 _WATCHED_RUNS: Final = 1000
 """Most runs that WatchRuns begins with."""
 _MOST_PAGE: Final = 400
@@ -194,13 +201,7 @@ class RunManager:
                     f"{len(self._queue)} runs wait already, the most this server allows "
                     "(--max-queued): try again when one has started, or stop one"
                 )
-            run_id = await self._new_id(request)
-            if request.HasField("training"):
-                model = await self._models.check_training(request.training)
-                run = specs.make_run(request, run_id, model=model)
-            else:
-                slots = await self._models.demo_slots(request.demo)
-                run = specs.make_run(request, run_id, slots=slots)
+            run = await self._make(request, await self._new_id(request))
             run.queue_position = len(self._queue) + 1
             run.revision = 1
             await self._disk(self._history.create_run, run, request_id=request.request_id)
@@ -212,8 +213,30 @@ class RunManager:
         await self._pump()
         return live.snapshot()
 
+    async def _make(self, request: trainer_pb2.StartRunRequest, run_id: str) -> run_pb2.Run:
+        """The run that `request` asks for, once everything it is made of has been looked at."""
+        models = self._models
+        match request.WhichOneof("spec"):
+            case "training":
+                model = await models.check_training(request.training)
+                sources = [model.source] if model is not None else []
+                return specs.make_run(request, run_id, model=model, sources=sources)
+            case "benchmark":
+                game = benchmark_specs.resolved(request.benchmark).game
+                asked = ("benchmark.players", list(request.benchmark.players), game)
+            case "simulation":
+                spec = request.simulation
+                named = [spec.player] if spec.HasField("player") else []
+                asked = ("simulation.player", named, spec.game)
+            case _:
+                slots = [run_pb2.Player(slot=slot) for slot in request.demo.slots]
+                asked = ("demo.slots", slots, request.demo.game)
+        players, facts = await models.players(*asked)
+        sources = [player.source for player in facts]
+        return specs.make_run(request, run_id, players=players, sources=sources)
+
     async def _new_id(self, request: trainer_pb2.StartRunRequest) -> str:
-        prefix = "train" if request.HasField("training") else "demo"
+        prefix = _PREFIXES[request.WhichOneof("spec") or ""]
         while True:
             run_id = prefix + "-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(6))
             if await self._disk(self._history.get_run, run_id) is None:
@@ -269,8 +292,25 @@ class RunManager:
         self._history.save_run(run)
         return run
 
+    def refuse_in_use(self, what: str, by: Callable[[run_pb2.Run], bool]) -> None:
+        """Raises WrongState where a run that has not ended needs the thing called `what`.
+
+        Args:
+            by: whether a run needs it.
+        """
+        users = [
+            live.id
+            for live in self._runs.values()
+            if live.state not in states.FINAL and by(live.run)
+        ]
+        if users:
+            raise WrongState(
+                f"{what} is in use by {', '.join(users)}: stop that first, or wait for the end"
+            )
+
     async def delete(self, run_id: str) -> None:
         """Removes a final run with its history and its checkpoints."""
+        self.refuse_in_use(f"run {run_id}", lambda run: uses.uses_run(run, run_id))
         live = self._runs.get(run_id)
         if live is not None:
             if live.state not in states.FINAL:

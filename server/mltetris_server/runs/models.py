@@ -43,35 +43,56 @@ class Models:
         """
         source = spec.WhichOneof("start_from")
         if source == "slot":
-            checkpoint = await self.disk(self.slots.read, spec.slot)
-            facts = _facts(f"slot {spec.slot}", checkpoint)
+            facts = await self._slot_facts(spec.slot)
         elif source == "checkpoint":
-            checkpoint = await self.disk(self.runs.read, spec.checkpoint.run, spec.checkpoint.kind)
-            facts = _facts(_describe(spec.checkpoint), checkpoint)
+            facts = await self._checkpoint_facts(spec.checkpoint)
         else:
             return None
         check_going_on(spec, facts)
         return facts
 
-    async def demo_slots(self, spec: run_pb2.DemoSpec) -> list[str]:
-        """Returns the slots that play in `spec`: those it names, else the active one.
+    async def players(
+        self, path: str, asked: Sequence[run_pb2.Player], game: run_pb2.GameSpec
+    ) -> tuple[list[run_pb2.Player], list[ModelFacts]]:
+        """Returns who plays, those `asked` for or else the active slot, and what they are.
+
+        Args:
+            path: where the players stand in the request, e.g. `demo.slots`.
+            game: what is to be played, as asked; its width is the first player's where it has none.
 
         Raises:
             WrongState: none is named and none is active.
-            NotFound, DataLoss, InvalidArgument: a slot is missing, damaged or cannot play.
+            NotFound, DataLoss, InvalidArgument: one is missing, damaged or cannot play.
         """
-        slots = list(spec.slots)
-        if not slots:
+        players = list(asked)
+        if not players:
             active = await self.active()
             if not active:
                 raise WrongState("there is no active slot: name one, or save and activate one")
-            slots = [active]
-        players = [_facts(f"slot {slot}", await self.disk(self.slots.read, slot)) for slot in slots]
+            players = [run_pb2.Player(slot=active)]
+        facts = [await self._player(player) for player in players]
         # The worker's choice, too: the game is the first one's where none is asked for.
-        width = spec.game.width if spec.game.HasField("width") else players[0].game.width
-        for i, player in enumerate(players):
-            check_player(f"demo.slots[{i}]" if spec.slots else "demo.game.width", player, width)
-        return slots
+        width = game.width if game.HasField("width") else facts[0].game.width
+        for i, player in enumerate(facts):
+            named = f"{path}[{i}]" if len(players) > 1 or path.endswith("s") else path
+            check_player(named if asked else f"{path.partition('.')[0]}.game.width", player, width)
+        return players, facts
+
+    async def _player(self, player: run_pb2.Player) -> ModelFacts:
+        if player.HasField("slot"):
+            return await self._slot_facts(player.slot)
+        return await self._checkpoint_facts(player.checkpoint)
+
+    async def _slot_facts(self, slot: str) -> ModelFacts:
+        checkpoint = await self.disk(self.slots.read, slot)
+        source = run_pb2.Source(slot=slot, sha256=checkpoint.sha256)
+        return _facts(f"slot {slot}", checkpoint, source)
+
+    async def _checkpoint_facts(self, named: run_pb2.RunCheckpoint) -> ModelFacts:
+        checkpoint = await self.disk(self.runs.read, named.run, named.kind)
+        source = run_pb2.Source(checkpoint=named, sha256=checkpoint.sha256)
+        source.checkpoint.kind = named.kind or run_pb2.CHECKPOINT_KIND_BEST
+        return _facts(_describe(named), checkpoint, source)
 
     async def read(self, request: worker_pb2.GetCheckpointRequest) -> Checkpoint:
         """Returns the model that `request` names, every byte checked."""
@@ -125,7 +146,7 @@ def _unrepeated(tags: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(tags))
 
 
-def _facts(name: str, checkpoint: Checkpoint) -> ModelFacts:
+def _facts(name: str, checkpoint: Checkpoint, source: run_pb2.Source) -> ModelFacts:
     manifest = checkpoint.manifest
     model = manifest.model
     return ModelFacts(
@@ -135,6 +156,7 @@ def _facts(name: str, checkpoint: Checkpoint) -> ModelFacts:
         hidden=_hidden(model.get("network")),
         features=manifest.features,
         game=manifest.game,
+        source=source,
     )
 
 

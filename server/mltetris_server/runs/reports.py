@@ -12,6 +12,7 @@ from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server.errors import InvalidArgument
 from mltetris_server.runs import states
+from mltetris_server.runs.benchmark_specs import is_official
 from mltetris_server.runs.commands import Commands
 from mltetris_server.runs.recipe import with_seed
 from mltetris_server.storage.history import WorkerEvent
@@ -108,6 +109,19 @@ def apply(
                     episodes.append(episode)
             case "state":
                 _report(changed, event.state, commands, outcome)
+            case "benchmark_result":
+                if changed.HasField("benchmark"):
+                    changed.benchmark_result.CopyFrom(event.benchmark_result)
+                    changed.benchmark_result.suite = changed.benchmark.suite
+                    changed.benchmark_result.official = (
+                        event.benchmark_result.complete and is_official(changed.benchmark)
+                    )
+            case "simulation_result":
+                if changed.HasField("simulation"):
+                    stored = changed.simulation_result.stored
+                    changed.simulation_result.CopyFrom(event.simulation_result)
+                    changed.simulation_result.dataset = changed.simulation.dataset
+                    changed.simulation_result.stored = stored
             case "notice":
                 outcome.notices.append(event.notice.text)
             case "finished":
@@ -153,6 +167,9 @@ def _report(
         run.training.CopyFrom(report.training)
         run.training.ClearField("slot")
         run.training.ClearField("checkpoint")
+        run.training.warm_start.dataset = told.warm_start.dataset
+        if not told.HasField("warm_start"):
+            run.training.ClearField("warm_start")
         if told.HasField("slot"):
             run.training.slot = told.slot
         elif told.HasField("checkpoint"):
@@ -162,6 +179,19 @@ def _report(
         slots = list(run.demo.slots)
         run.demo.CopyFrom(report.demo)
         run.demo.slots[:] = slots
+    elif kind == "benchmark" and report.HasField("benchmark"):
+        asked = run_pb2.BenchmarkSpec()
+        asked.CopyFrom(run.benchmark)
+        run.benchmark.CopyFrom(report.benchmark)
+        del run.benchmark.players[:]
+        run.benchmark.players.extend(asked.players)
+        run.benchmark.suite = asked.suite
+    elif kind == "simulation" and report.HasField("simulation"):
+        before = run_pb2.SimulationSpec()
+        before.CopyFrom(run.simulation)
+        run.simulation.CopyFrom(report.simulation)
+        run.simulation.player.CopyFrom(before.player)
+        run.simulation.dataset = before.dataset
     if report.first_placements and not run.first_placements:
         run.first_placements = report.first_placements
     state = _WORKER_STATES.get(report.state)

@@ -14,9 +14,11 @@ from typing import Final
 
 from mltetris_api.v1 import run_pb2, trainer_pb2
 
-from mltetris_server.errors import FieldViolation, InvalidArgument, NotSupported
+from mltetris_server.errors import FieldViolation, InvalidArgument
 from mltetris_server.hyperparameters import TRAINABLE, HyperparameterError, Learning
+from mltetris_server.runs import benchmark_specs, simulation_specs
 from mltetris_server.runs.recipe import command_of
+from mltetris_server.runs.uses import player_name
 
 DEFAULT_WIDTH: Final = 10
 DEFAULT_HEIGHT: Final = 20
@@ -39,17 +41,21 @@ class ModelFacts:
     """Units of its network's hidden layers."""
     features: run_pb2.FeatureSet.ValueType
     game: run_pb2.GameSpec
+    source: run_pb2.Source
+    """Where it is from, and its fingerprint."""
 
 
 def check(request: trainer_pb2.StartRunRequest) -> None:
-    """Raises InvalidArgument or NotSupported where no run can come of `request`, as far as can be
-    told without looking at slots and checkpoints."""
-    kind = request.WhichOneof("spec")
-    if kind in ("benchmark", "simulation"):
-        raise NotSupported(f"a {kind} is declared, but this server does not run any yet")
+    """Raises InvalidArgument where no run can come of `request`, as far as can be told without
+    looking at slots, checkpoints and datasets."""
     check_display_name("display_name", request.display_name)
-    if kind == "training":
-        _check_training(request.training)
+    match request.WhichOneof("spec"):
+        case "training":
+            _check_training(request.training)
+        case "benchmark":
+            benchmark_specs.check(request.benchmark)
+        case "simulation":
+            simulation_specs.check(request.simulation)
 
 
 def _check_training(spec: run_pb2.TrainingSpec) -> None:
@@ -204,15 +210,17 @@ def make_run(
     run_id: str,
     *,
     model: ModelFacts | None = None,
-    slots: Sequence[str] = (),
+    players: Sequence[run_pb2.Player] = (),
+    sources: Sequence[run_pb2.Source] = (),
 ) -> run_pb2.Run:
     """Returns the QUEUED run that `request` asks for, with the server's defaults filled in.
 
     Args:
         model: of a training: what it goes on from, if anything.
-        slots: of a demo: the slots that play.
+        players: of any other run: who plays.
+        sources: what it is made of.
     """
-    run = run_pb2.Run(id=run_id, state=run_pb2.RUN_STATE_QUEUED)
+    run = run_pb2.Run(id=run_id, state=run_pb2.RUN_STATE_QUEUED, sources=sources)
     if request.HasField("restart_policy"):
         run.restart_policy.CopyFrom(request.restart_policy)
     run.create_time.GetCurrentTime()
@@ -239,11 +247,19 @@ def make_run(
         control.placements_per_second = training.placements_per_second
         control.max_training_rate = training.max_training_rate
         run.command = command_of(request.training)
+    elif request.HasField("benchmark"):
+        run.kind = run_pb2.RUN_KIND_BENCHMARK
+        run.benchmark.CopyFrom(benchmark_specs.resolved(request.benchmark))
+        control.mode, control.view = run_pb2.RUN_MODE_HEADLESS, run_pb2.RUN_VIEW_SHOWCASE
+    elif request.HasField("simulation"):
+        run.kind = run_pb2.RUN_KIND_SIMULATION
+        run.simulation.CopyFrom(simulation_specs.resolved(request.simulation, players[0], run_id))
+        control.mode, control.view = run_pb2.RUN_MODE_HEADLESS, run_pb2.RUN_VIEW_SHOWCASE
     else:
         run.kind = run_pb2.RUN_KIND_DEMO
         demo = run.demo
         demo.CopyFrom(request.demo)
-        demo.slots[:] = slots
+        demo.slots[:] = [player.slot for player in players]
         demo.mode = demo.mode or run_pb2.RUN_MODE_VISUAL
         if not demo.HasField("placements_per_second"):
             demo.placements_per_second = _DEMO_PACE
@@ -255,8 +271,13 @@ def make_run(
 
 def display_name(run: run_pb2.Run) -> str:
     """Returns a name for people, made from the spec: at most 100 characters."""
-    if run.WhichOneof("spec") == "demo":
-        return " vs ".join(run.demo.slots)[:100]
+    match run.WhichOneof("spec"):
+        case "demo":
+            return " vs ".join(run.demo.slots)[:100]
+        case "benchmark":
+            return benchmark_specs.display_name(run.benchmark)[:100]
+        case "simulation":
+            return f"{player_name(run.simulation.player)} plays for {run.simulation.dataset}"[:100]
     spec = run.training
     game = spec.game
     features = _word(run_pb2.FeatureSet.Name(spec.features or run_pb2.FEATURE_SET_BCTS))
@@ -266,6 +287,8 @@ def display_name(run: run_pb2.Run) -> str:
         name += f", from {spec.slot}"
     elif spec.HasField("checkpoint"):
         name += f", from {spec.checkpoint.run}"
+    if spec.HasField("warm_start"):
+        name += f", after {spec.warm_start.dataset}"
     return name[:100]
 
 

@@ -32,6 +32,7 @@ LEAST_TOKEN_LENGTH: Final = 16
 
 _TRAINER: Final = "/mltetris.v1.TrainerService/"
 _SYSTEM: Final = "/mltetris.v1.SystemService/"
+_POLICY: Final = "/mltetris.v1.PolicyService/"
 _HEALTH: Final = "/grpc.health.v1.Health/"
 
 RULES: Final[Mapping[str, RoleValue]] = {
@@ -43,6 +44,13 @@ RULES: Final[Mapping[str, RoleValue]] = {
             "WatchRuns",
             "StreamMetrics",
             "StreamBoard",
+            "GetMetricHistory",
+            "ListEpisodes",
+            "GetLineage",
+            "ListBenchmarkSuites",
+            "ListBenchmarkScores",
+            "ListDatasets",
+            "GetDataset",
             "ListSlots",
             "GetSlot",
         )
@@ -65,9 +73,16 @@ RULES: Final[Mapping[str, RoleValue]] = {
             "ImportSlot",
             # It reads, but what it hands out is the work of others.
             "ExportSlot",
+            "ExportDataset",
+            "DeleteDataset",
         )
     },
-    _SYSTEM + "GetServerInfo": VIEWER,
+    **{_POLICY + method: VIEWER for method in ("SuggestPlacement", "SuggestPlacements")},
+    **{
+        _SYSTEM + method: VIEWER
+        for method in ("GetServerInfo", "GetStats", "GetSystemMetrics", "StreamSystemMetrics")
+    },
+    _SYSTEM + "ReloadPolicy": OPERATOR,
     # It names who did what from where.
     _SYSTEM + "ListActivity": OPERATOR,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": VIEWER,

@@ -11,7 +11,7 @@ from typing import Final
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2
-from mltetris_api.v1 import system_pb2, trainer_pb2
+from mltetris_api.v1 import policy_pb2, system_pb2, trainer_pb2
 from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server.runs.launchers.local import WORKER_COMMAND, LocalLauncher
@@ -32,6 +32,7 @@ from mltetris_server.service.exposure import Security, check
 from mltetris_server.service.handlers import Binder
 from mltetris_server.service.health import HealthServicer
 from mltetris_server.service.options import MAX_STREAMS, SERVER_OPTIONS, public_options
+from mltetris_server.service.policy import PolicyServicer
 from mltetris_server.service.reflection import add_reflection
 from mltetris_server.service.steadfast import steadfast_server
 from mltetris_server.service.system import SystemServicer
@@ -48,6 +49,7 @@ _log = structlog.get_logger(__name__)
 
 _TRAINER: Final = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"]
 _SYSTEM: Final = system_pb2.DESCRIPTOR.services_by_name["SystemService"]
+_POLICY: Final = policy_pb2.DESCRIPTOR.services_by_name["PolicyService"]
 _HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"]
 _WORKER: Final = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"]
 
@@ -140,7 +142,8 @@ class Server:
             tokens_required=tokens.required,
         )
         binder.register(public, _SYSTEM, system)
-        services = [_TRAINER.full_name, _SYSTEM.full_name, _HEALTH.full_name]
+        binder.register(public, _POLICY, PolicyServicer())
+        services = [service.full_name for service in (_TRAINER, _POLICY, _SYSTEM, _HEALTH)]
         health = HealthServicer(services)
         # Apart: who asks how the server is should be told so for as long as there is one.
         asking = Binder(max_streams=settings.max_streams)

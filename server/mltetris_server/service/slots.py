@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from mltetris_api.v1 import run_pb2, slot_pb2, trainer_pb2
 
 from mltetris_server.errors import DataLoss, InvalidArgument, NotSupported, TooMany, WrongState
-from mltetris_server.runs import control
+from mltetris_server.runs import control, uses
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.sb3 import export_sb3, import_sb3, is_sb3
@@ -85,7 +85,10 @@ class SlotMethods:
     async def DeleteSlot(
         self, request: trainer_pb2.DeleteSlotRequest, context: Context
     ) -> trainer_pb2.DeleteSlotResponse:
-        """Removes a slot; the active one only with `force`."""
+        """Removes a slot; the active one only with `force`, and none that a run needs."""
+        self._runs.refuse_in_use(
+            f"slot {request.name}", lambda run: uses.uses_slot(run, request.name)
+        )
         await self._models.disk(self._models.slots.delete, request.name, force=request.force)
         return trainer_pb2.DeleteSlotResponse()
 

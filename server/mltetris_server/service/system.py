@@ -10,13 +10,15 @@ from pathlib import Path
 from google.protobuf.timestamp_pb2 import Timestamp
 from mltetris_api.v1 import system_pb2
 
+from mltetris_server.errors import NotSupported
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.service.access import caller_role
 from mltetris_server.service.handlers import Context
+from mltetris_server.service.machine import MachineMethods
 
 
-class SystemServicer:
+class SystemServicer(MachineMethods):
     """Answers `mltetris.v1.SystemService`.
 
     Args:
@@ -77,3 +79,15 @@ class SystemServicer:
             page_token=request.page_token,
         )
         return system_pb2.ListActivityResponse(activity=entries, next_page_token=token)
+
+    async def GetStats(
+        self, request: system_pb2.GetStatsRequest, context: Context
+    ) -> system_pb2.GetStatsResponse:
+        """Returns the dashboard's totals."""
+        raise NotSupported("not yet")
+
+    async def ReloadPolicy(
+        self, request: system_pb2.ReloadPolicyRequest, context: Context
+    ) -> system_pb2.ReloadPolicyResponse:
+        """Reads the active slot anew for PolicyService."""
+        raise NotSupported("not yet")

@@ -25,6 +25,9 @@ _log = structlog.get_logger(__name__)
 _UNCHANGING: Final = frozenset({"ListActivity"})
 """For operators only, but nothing comes of it."""
 
+_OF_DATASETS: Final = frozenset({"ExportDataset", "DeleteDataset"})
+"""What they name is a dataset."""
+
 _SAID: Final = {
     "StartRun": "started {run}",
     "PauseRun": "paused {run}",
@@ -40,6 +43,9 @@ _SAID: Final = {
     "ActivateSlot": "activated slot {slot}",
     "ExportSlot": "exported slot {slot}",
     "ImportSlot": "imported slot {slot}",
+    "ExportDataset": "exported dataset {dataset}",
+    "DeleteDataset": "deleted dataset {dataset}",
+    "ReloadPolicy": "had the active slot read anew",
 }
 
 
@@ -97,7 +103,8 @@ class Trail:
             role=caller_role(),
             peer=who,
             run=_subject("run", request, response),
-            slot=_subject("slot", request, response),
+            slot="" if method.name in _OF_DATASETS else _subject("slot", request, response),
+            dataset=_subject("slot", request, response) if method.name in _OF_DATASETS else "",
             code=code,
         )
         entry.time.GetCurrentTime()
@@ -143,4 +150,4 @@ def _summary(entry: system_pb2.Activity, request: Message | None) -> str:
     update_mask = getattr(request, "update_mask", None)
     paths = ", ".join(update_mask.paths) if update_mask is not None else ""
     said = _SAID.get(entry.method, entry.method)
-    return said.format(run=entry.run, slot=entry.slot, paths=paths)
+    return said.format(run=entry.run, slot=entry.slot, dataset=entry.dataset, paths=paths)

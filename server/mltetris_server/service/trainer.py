@@ -10,11 +10,14 @@ from mltetris_server.runs import control
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.specs import check_speed
+from mltetris_server.service.benchmarks import BenchmarkMethods
+from mltetris_server.service.datasets import DatasetMethods
 from mltetris_server.service.handlers import Context
+from mltetris_server.service.history import HistoryMethods
 from mltetris_server.service.slots import SlotMethods
 
 
-class TrainerServicer(SlotMethods):
+class TrainerServicer(SlotMethods, HistoryMethods, BenchmarkMethods, DatasetMethods):
     """Answers `mltetris.v1.TrainerService`."""
 
     def __init__(self, manager: RunManager, models: Models) -> None:

@@ -13,6 +13,7 @@ from mltetris_server.errors import (
     DataLoss,
     DomainError,
     InvalidArgument,
+    NotSupported,
     PermissionDenied,
     Unauthenticated,
     WrongState,
@@ -22,6 +23,7 @@ from mltetris_server.runs.attachment import Attachment
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.run import LiveRun
+from mltetris_server.runs.uses import players
 from mltetris_server.service.handlers import Context
 from mltetris_server.service.worker_events import check_event, check_header
 
@@ -91,12 +93,26 @@ class WorkerServicer:
                 worker_pb2.CheckpointFile(name=name, size_bytes=entry.size, sha256=entry.sha256)
                 for name, entry in manifest.files.items()
             ],
+            manifest_sha256=checkpoint.sha256,
         )
         yield worker_pb2.GetCheckpointResponse(header=header)
         for name in manifest.files:
             content = checkpoint.files[name]
             for start in range(0, len(content), _CHUNK_BYTES):
                 yield worker_pb2.GetCheckpointResponse(chunk=content[start : start + _CHUNK_BYTES])
+
+    async def PutDataset(
+        self, requests: AsyncIterator[worker_pb2.PutDatasetRequest], context: Context
+    ) -> worker_pb2.PutDatasetResponse:
+        """Stores the dataset of the caller's run, whole or not at all."""
+        raise NotSupported("datasets are not kept yet")
+
+    async def GetTrajectories(
+        self, request: worker_pb2.GetTrajectoriesRequest, context: Context
+    ) -> AsyncGenerator[worker_pb2.GetTrajectoriesResponse, None]:
+        """Sends the trajectories that the caller's run was told to learn from, and no others."""
+        raise NotSupported("datasets are not kept yet")
+        yield
 
     async def _run_of(self, context: Context) -> LiveRun:
         """The live run whose worker calls."""
@@ -156,8 +172,9 @@ async def _files(
 def _is_told_to_use(run: run_pb2.Run, request: worker_pb2.GetCheckpointRequest) -> bool:
     if run.restarts and request.checkpoint.run == run.id:
         return True
+    wanted = run_pb2.Player()
     if request.HasField("slot"):
-        return request.slot in run.demo.slots or (
-            run.training.HasField("slot") and run.training.slot == request.slot
-        )
-    return run.training.HasField("checkpoint") and run.training.checkpoint == request.checkpoint
+        wanted.slot = request.slot
+    else:
+        wanted.checkpoint.CopyFrom(request.checkpoint)
+    return any(player == wanted for player in players(run))

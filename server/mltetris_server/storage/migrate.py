@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from mltetris_server import errors
 
-NEWEST = "0002"
+NEWEST = "0003"
 """The newest revision in ``migrations/versions``."""
 
 SCRIPTS = Path(__file__).parent / "migrations"

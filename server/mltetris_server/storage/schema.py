@@ -79,6 +79,35 @@ state_changes = Table(
     Index("state_changes_of_run", "run_number", "id"),
 )
 
+# What runs are made of, to be found by it: a run's spec says it, too.
+run_sources = Table(
+    "run_sources",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_number", ForeignKey("runs.number", ondelete="CASCADE"), nullable=False),
+    # "slot", "run" or "dataset", and its name.
+    Column("kind", String(8), nullable=False),
+    Column("name", String(64), nullable=False),
+    Index("run_sources_of_run", "run_number"),
+    Index("run_sources_by_name", "kind", "name", "run_number"),
+)
+
+benchmark_scores = Table(
+    "benchmark_scores",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("run_number", ForeignKey("runs.number", ondelete="CASCADE"), nullable=False),
+    Column("suite", String(64), nullable=False),
+    Column("player", String(100), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    # mltetris.v1.BenchmarkScore
+    Column("score", LargeBinary, nullable=False),
+    Index("benchmark_scores_of_run", "run_number"),
+    Index("benchmark_scores_by_model", "sha256", "suite", "number"),
+    Index("benchmark_scores_by_suite", "suite", "number"),
+    sqlite_autoincrement=True,
+)
+
 activity = Table(
     "activity",
     metadata,

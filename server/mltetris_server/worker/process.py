@@ -109,6 +109,14 @@ def run(link: Link, mailbox: Mailbox, begun: Callable[[], None]) -> int:
                 from mltetris_server.worker.demo import run_demo
 
                 reason = run_demo(link, mailbox, welcome, begun)
+            case "benchmark":
+                from mltetris_server.worker.benchmark import run_benchmark
+
+                reason = run_benchmark(link, mailbox, welcome, begun)
+            case "simulation":
+                from mltetris_server.worker.simulation import run_simulation
+
+                reason = run_simulation(link, mailbox, welcome, begun)
             case other:
                 raise SpecError(f"this worker cannot run {other or 'nothing'}")
     except ServerGone:

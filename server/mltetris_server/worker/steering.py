@@ -7,7 +7,15 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
-from mltetris_api.v1.run_pb2 import DemoSpec, RunControl, RunMode, RunView, TrainingSpec
+from mltetris_api.v1.run_pb2 import (
+    BenchmarkSpec,
+    DemoSpec,
+    RunControl,
+    RunMode,
+    RunView,
+    SimulationSpec,
+    TrainingSpec,
+)
 from mltetris_api.worker.v1.worker_pb2 import (
     AttachRequest,
     AttachResponse,
@@ -138,6 +146,8 @@ class Steering:
         *,
         training: TrainingSpec | None = None,
         demo: DemoSpec | None = None,
+        benchmark: BenchmarkSpec | None = None,
+        simulation: SimulationSpec | None = None,
         first_placements: int = 0,
     ) -> None:
         """Makes the first report: the run has begun, with this spec, every default filled in.
@@ -146,7 +156,16 @@ class Steering:
             first_placements: those of the model it began with.
         """
         self._enter(self.paused)
-        self._report(0, training=training, demo=demo, first_placements=first_placements)
+        self._report(
+            0,
+            StateReport(
+                training=training,
+                demo=demo,
+                benchmark=benchmark,
+                simulation=simulation,
+                first_placements=first_placements,
+            ),
+        )
 
     def check(self) -> None:
         """Does what was asked since the last time."""
@@ -238,21 +257,11 @@ class Steering:
             self.changes.append(f"max_training_rate {_rate(rate)} -> {_rate(limit)}")
         self._control.CopyFrom(control)
 
-    def _report(
-        self,
-        command: int,
-        *,
-        training: TrainingSpec | None = None,
-        demo: DemoSpec | None = None,
-        first_placements: int = 0,
-    ) -> None:
-        state = WorkerState.WORKER_STATE_PAUSED if self.paused else WorkerState.WORKER_STATE_RUNNING
-        report = StateReport(
-            state=state,
-            command=command,
-            training=training,
-            demo=demo,
-            first_placements=first_placements,
+    def _report(self, command: int, report: StateReport | None = None) -> None:
+        report = report or StateReport()
+        report.command = command
+        report.state = (
+            WorkerState.WORKER_STATE_PAUSED if self.paused else WorkerState.WORKER_STATE_RUNNING
         )
         self._link.send(AttachRequest(state=report))
 

@@ -17,6 +17,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from mltetris_api.v1 import benchmark_pb2 as _benchmark_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -41,9 +42,9 @@ class _RunKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunKind.Value
     RUN_KIND_DEMO: _RunKind.ValueType  # 2
     """Shows slots playing."""
     RUN_KIND_BENCHMARK: _RunKind.ValueType  # 3
-    """Compares players on the same pieces. Declared; this server answers UNIMPLEMENTED."""
+    """Compares players on the same pieces."""
     RUN_KIND_SIMULATION: _RunKind.ValueType  # 4
-    """Plays games to make a dataset. Declared; this server answers UNIMPLEMENTED."""
+    """Plays games to make a dataset."""
 
 class RunKind(_RunKind, metaclass=_RunKindEnumTypeWrapper):
     """What a run does."""
@@ -55,9 +56,9 @@ RUN_KIND_TRAINING: RunKind.ValueType  # 1
 RUN_KIND_DEMO: RunKind.ValueType  # 2
 """Shows slots playing."""
 RUN_KIND_BENCHMARK: RunKind.ValueType  # 3
-"""Compares players on the same pieces. Declared; this server answers UNIMPLEMENTED."""
+"""Compares players on the same pieces."""
 RUN_KIND_SIMULATION: RunKind.ValueType  # 4
-"""Plays games to make a dataset. Declared; this server answers UNIMPLEMENTED."""
+"""Plays games to make a dataset."""
 Global___RunKind: _TypeAlias = RunKind  # noqa: Y015
 
 class _RunState:
@@ -367,6 +368,66 @@ CHECKPOINT_KIND_LATEST: CheckpointKind.ValueType  # 2
 CHECKPOINT_KIND_FINAL: CheckpointKind.ValueType  # 3
 """Written once, at the end."""
 Global___CheckpointKind: _TypeAlias = CheckpointKind  # noqa: Y015
+
+class _Observation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ObservationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Observation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OBSERVATION_UNSPECIFIED: _Observation.ValueType  # 0
+    """Not set: BCTS."""
+    OBSERVATION_BOARD: _Observation.ValueType  # 1
+    """The board's cells. A training with any features can learn from them."""
+    OBSERVATION_BCTS: _Observation.ValueType  # 2
+    """The BCTS features of the board that the placement before left."""
+    OBSERVATION_SIMPLE: _Observation.ValueType  # 3
+    """Heights, holes and bumpiness of that board."""
+
+class Observation(_Observation, metaclass=_ObservationEnumTypeWrapper):
+    """What a dataset shows of each state, beside the piece to place and the one after it."""
+
+OBSERVATION_UNSPECIFIED: Observation.ValueType  # 0
+"""Not set: BCTS."""
+OBSERVATION_BOARD: Observation.ValueType  # 1
+"""The board's cells. A training with any features can learn from them."""
+OBSERVATION_BCTS: Observation.ValueType  # 2
+"""The BCTS features of the board that the placement before left."""
+OBSERVATION_SIMPLE: Observation.ValueType  # 3
+"""Heights, holes and bumpiness of that board."""
+Global___Observation: _TypeAlias = Observation  # noqa: Y015
+
+class _WarmStartMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WarmStartMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WarmStartMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WARM_START_METHOD_UNSPECIFIED: _WarmStartMethod.ValueType  # 0
+    """Not set: REPLAY for TD with BOARD features, else CLONING."""
+    WARM_START_METHOD_CLONING: _WarmStartMethod.ValueType  # 1
+    """Behaviour cloning: the policy learns to make the placements that the dataset's player made. Not
+    with BOARD features.
+    """
+    WARM_START_METHOD_REPLAY: _WarmStartMethod.ValueType  # 2
+    """The dataset's games fill the memory and are learnt from as the training's own are. TD and DQN
+    only.
+    """
+
+class WarmStartMethod(_WarmStartMethod, metaclass=_WarmStartMethodEnumTypeWrapper):
+    """How a training learns from a dataset before it plays for itself."""
+
+WARM_START_METHOD_UNSPECIFIED: WarmStartMethod.ValueType  # 0
+"""Not set: REPLAY for TD with BOARD features, else CLONING."""
+WARM_START_METHOD_CLONING: WarmStartMethod.ValueType  # 1
+"""Behaviour cloning: the policy learns to make the placements that the dataset's player made. Not
+with BOARD features.
+"""
+WARM_START_METHOD_REPLAY: WarmStartMethod.ValueType  # 2
+"""The dataset's games fill the memory and are learnt from as the training's own are. TD and DQN
+only.
+"""
+Global___WarmStartMethod: _TypeAlias = WarmStartMethod  # noqa: Y015
 
 @_typing.final
 class GameSpec(_message.Message):
@@ -1127,6 +1188,129 @@ class RunCheckpoint(_message.Message):
 Global___RunCheckpoint: _TypeAlias = RunCheckpoint  # noqa: Y015
 
 @_typing.final
+class Player(_message.Message):
+    """Who plays: a slot, a reference player or a run's checkpoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLOT_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    slot: _builtins.str
+    """A slot's or a reference player's name."""
+    @_builtins.property
+    def checkpoint(self) -> Global___RunCheckpoint:
+        """A run's checkpoint."""
+
+    def __init__(
+        self,
+        *,
+        slot: _builtins.str = ...,
+        checkpoint: Global___RunCheckpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "slot", b"slot", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "slot", b"slot", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["slot", "checkpoint"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___Player: _TypeAlias = Player  # noqa: Y015
+
+@_typing.final
+class WarmStart(_message.Message):
+    """What a training learns from before it plays for itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    MAX_PLACEMENTS_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """The dataset's name, required. Its board must be as wide as the game's, and it must show the
+    training's features, or the board.
+    """
+    method: Global___WarmStartMethod.ValueType
+    """How it is learnt from. Default: as the algorithm and the features want it."""
+    epochs: _builtins.int
+    """Passes over the data. Range 1..1000, default 3."""
+    max_placements: _builtins.int
+    """Placements of the dataset to learn from at most, whole games or the beginnings of games spread
+    over all of it. Range 100..10,000,000, default 50,000.
+    """
+    learning_rate: _builtins.float
+    """Step size while cloning. Range above 0 to 1, default 0.01."""
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        method: Global___WarmStartMethod.ValueType = ...,
+        epochs: _builtins.int | None = ...,
+        max_placements: _builtins.int | None = ...,
+        learning_rate: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epochs", b"_epochs", "_learning_rate", b"_learning_rate", "_max_placements", b"_max_placements", "epochs", b"epochs", "learning_rate", b"learning_rate", "max_placements", b"max_placements"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epochs", b"_epochs", "_learning_rate", b"_learning_rate", "_max_placements", b"_max_placements", "dataset", b"dataset", "epochs", b"epochs", "learning_rate", b"learning_rate", "max_placements", b"max_placements", "method", b"method"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epochs: _TypeAlias = _typing.Literal["epochs"]  # noqa: Y015
+    _WhichOneofArgType__epochs: _TypeAlias = _typing.Literal["_epochs", b"_epochs"]  # noqa: Y015
+    _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
+    _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
+    _WhichOneofReturnType__max_placements: _TypeAlias = _typing.Literal["max_placements"]  # noqa: Y015
+    _WhichOneofArgType__max_placements: _TypeAlias = _typing.Literal["_max_placements", b"_max_placements"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epochs) -> _WhichOneofReturnType__epochs | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_placements) -> _WhichOneofReturnType__max_placements | None: ...
+
+Global___WarmStart: _TypeAlias = WarmStart  # noqa: Y015
+
+@_typing.final
+class Source(_message.Message):
+    """What a run was made of, as it was when the run started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLOT_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    slot: _builtins.str
+    """A slot, by the name it had."""
+    dataset: _builtins.str
+    """A dataset, by name."""
+    sha256: _builtins.str
+    """SHA-256 of the manifest of the model, or of the dataset's description, hex: what it was,
+    whatever has been renamed or replaced since.
+    """
+    @_builtins.property
+    def checkpoint(self) -> Global___RunCheckpoint:
+        """A run's checkpoint."""
+
+    def __init__(
+        self,
+        *,
+        slot: _builtins.str = ...,
+        checkpoint: Global___RunCheckpoint | None = ...,
+        dataset: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "dataset", b"dataset", "slot", b"slot", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "dataset", b"dataset", "sha256", b"sha256", "slot", b"slot", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["slot", "checkpoint", "dataset"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___Source: _TypeAlias = Source  # noqa: Y015
+
+@_typing.final
 class RestartPolicy(_message.Message):
     """What becomes of a run whose worker dies, hangs, or is gone when the server
     comes back: it goes on by itself as the same run, a training from its newest
@@ -1183,6 +1367,7 @@ class TrainingSpec(_message.Message):
     PLACEMENTS_PER_SECOND_FIELD_NUMBER: _builtins.int
     MAX_TRAINING_RATE_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
+    WARM_START_FIELD_NUMBER: _builtins.int
     algorithm: Global___Algorithm.ValueType
     """The learning algorithm. Default: the one whose hyperparameters are given, else TD."""
     features: Global___FeatureSet.ValueType
@@ -1241,6 +1426,10 @@ class TrainingSpec(_message.Message):
     def checkpoint_period(self) -> _duration_pb2.Duration:
         """Training time between two `latest` checkpoints. Range 100 ms to 1 day, default 15 s."""
 
+    @_builtins.property
+    def warm_start(self) -> Global___WarmStart:
+        """What to learn from first. Default: nothing."""
+
     def __init__(
         self,
         *,
@@ -1262,10 +1451,11 @@ class TrainingSpec(_message.Message):
         placements_per_second: _builtins.float | None = ...,
         max_training_rate: _builtins.float = ...,
         threads: _builtins.int | None = ...,
+        warm_start: Global___WarmStart | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second", "_seed", b"_seed", "_threads", b"_threads", "budget", b"budget", "cem", b"cem", "checkpoint", b"checkpoint", "checkpoint_period", b"checkpoint_period", "dqn", b"dqn", "evaluation", b"evaluation", "game", b"game", "hyperparameters", b"hyperparameters", "placements_per_second", b"placements_per_second", "ppo", b"ppo", "seed", b"seed", "slot", b"slot", "start_from", b"start_from", "td", b"td", "threads", b"threads"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second", "_seed", b"_seed", "_threads", b"_threads", "budget", b"budget", "cem", b"cem", "checkpoint", b"checkpoint", "checkpoint_period", b"checkpoint_period", "dqn", b"dqn", "evaluation", b"evaluation", "game", b"game", "hyperparameters", b"hyperparameters", "placements_per_second", b"placements_per_second", "ppo", b"ppo", "seed", b"seed", "slot", b"slot", "start_from", b"start_from", "td", b"td", "threads", b"threads", "warm_start", b"warm_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second", "_seed", b"_seed", "_threads", b"_threads", "algorithm", b"algorithm", "budget", b"budget", "cem", b"cem", "checkpoint", b"checkpoint", "checkpoint_period", b"checkpoint_period", "dqn", b"dqn", "evaluation", b"evaluation", "features", b"features", "game", b"game", "hyperparameters", b"hyperparameters", "max_training_rate", b"max_training_rate", "mode", b"mode", "placements_per_second", b"placements_per_second", "ppo", b"ppo", "seed", b"seed", "slot", b"slot", "start_from", b"start_from", "td", b"td", "threads", b"threads", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second", "_seed", b"_seed", "_threads", b"_threads", "algorithm", b"algorithm", "budget", b"budget", "cem", b"cem", "checkpoint", b"checkpoint", "checkpoint_period", b"checkpoint_period", "dqn", b"dqn", "evaluation", b"evaluation", "features", b"features", "game", b"game", "hyperparameters", b"hyperparameters", "max_training_rate", b"max_training_rate", "mode", b"mode", "placements_per_second", b"placements_per_second", "ppo", b"ppo", "seed", b"seed", "slot", b"slot", "start_from", b"start_from", "td", b"td", "threads", b"threads", "view", b"view", "warm_start", b"warm_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__placements_per_second: _TypeAlias = _typing.Literal["placements_per_second"]  # noqa: Y015
     _WhichOneofArgType__placements_per_second: _TypeAlias = _typing.Literal["_placements_per_second", b"_placements_per_second"]  # noqa: Y015
@@ -1345,57 +1535,211 @@ Global___DemoSpec: _TypeAlias = DemoSpec  # noqa: Y015
 
 @_typing.final
 class BenchmarkSpec(_message.Message):
-    """Players compared on the same pieces. Declared; this server answers UNIMPLEMENTED."""
+    """Players compared on the same pieces: game k of every player gets the same ones."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SLOTS_FIELD_NUMBER: _builtins.int
+    PLAYERS_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    GAME_FIELD_NUMBER: _builtins.int
     GAMES_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    MAX_LINES_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    suite: _builtins.str
+    """A suite's name (ListBenchmarkSuites): it decides the game and the limit, and the number of games
+    and the seed where none is given here. Default: none.
+    """
     games: _builtins.int
-    """Games a slot. Default 20."""
+    """Games a player. Range 1..100,000, default the suite's, else 20."""
+    seed: _builtins.int
+    """Seed of the pieces. Any value, 0 included. Default: the suite's, else drawn and recorded."""
+    max_lines: _builtins.int
+    """Lines after which a game is cut off; not together with a suite. Range 1..1e9, default 10,000."""
+    threads: _builtins.int
+    """Games played at once. Range 1..64, default: as many as the machine has cores. Nothing but the
+    time depends on it.
+    """
     @_builtins.property
-    def slots(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The slots to compare, at least one."""
+    def players(self) -> _containers.RepeatedCompositeFieldContainer[Global___Player]:
+        """One to sixteen players, no two the same."""
+
+    @_builtins.property
+    def game(self) -> Global___GameSpec:
+        """The game; not together with a suite. Default 10x20, 7-bag, GYMNASIUM rule."""
 
     def __init__(
         self,
         *,
-        slots: _abc.Iterable[_builtins.str] | None = ...,
-        games: _builtins.int = ...,
+        players: _abc.Iterable[Global___Player] | None = ...,
+        suite: _builtins.str = ...,
+        game: Global___GameSpec | None = ...,
+        games: _builtins.int | None = ...,
+        seed: _builtins.int | None = ...,
+        max_lines: _builtins.int | None = ...,
+        threads: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_games", b"_games", "_max_lines", b"_max_lines", "_seed", b"_seed", "_threads", b"_threads", "game", b"game", "games", b"games", "max_lines", b"max_lines", "seed", b"seed", "threads", b"threads"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["games", b"games", "slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_games", b"_games", "_max_lines", b"_max_lines", "_seed", b"_seed", "_threads", b"_threads", "game", b"game", "games", b"games", "max_lines", b"max_lines", "players", b"players", "seed", b"seed", "suite", b"suite", "threads", b"threads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__games: _TypeAlias = _typing.Literal["games"]  # noqa: Y015
+    _WhichOneofArgType__games: _TypeAlias = _typing.Literal["_games", b"_games"]  # noqa: Y015
+    _WhichOneofReturnType__max_lines: _TypeAlias = _typing.Literal["max_lines"]  # noqa: Y015
+    _WhichOneofArgType__max_lines: _TypeAlias = _typing.Literal["_max_lines", b"_max_lines"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__threads: _TypeAlias = _typing.Literal["threads"]  # noqa: Y015
+    _WhichOneofArgType__threads: _TypeAlias = _typing.Literal["_threads", b"_threads"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__games) -> _WhichOneofReturnType__games | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_lines) -> _WhichOneofReturnType__max_lines | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threads) -> _WhichOneofReturnType__threads | None: ...
 
 Global___BenchmarkSpec: _TypeAlias = BenchmarkSpec  # noqa: Y015
 
 @_typing.final
 class SimulationSpec(_message.Message):
-    """Games played to make a dataset. Declared; this server answers UNIMPLEMENTED."""
+    """Games played to make a dataset. It ends with the games or the placements, whichever come first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SLOT_FIELD_NUMBER: _builtins.int
+    PLAYER_FIELD_NUMBER: _builtins.int
+    GAME_FIELD_NUMBER: _builtins.int
     GAMES_FIELD_NUMBER: _builtins.int
-    slot: _builtins.str
-    """The slot that plays. Default: the active slot."""
+    PLACEMENTS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    EXPLORATION_FIELD_NUMBER: _builtins.int
+    BOARDS_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    OBSERVATION_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
     games: _builtins.int
-    """Games to play. Default 100."""
+    """Games to play. Range 1..1e9, default: no limit; where placements are not given either, 100."""
+    placements: _builtins.int
+    """Placements to make; games still going then are cut off and kept. Range 1..1e12, default: no
+    limit.
+    """
+    seed: _builtins.int
+    """Seed of pieces and exploration. Any value, 0 included. Default: drawn and recorded."""
+    exploration: _builtins.float
+    """Probability of a random placement in place of the player's. Range 0..1, default 0."""
+    boards: _builtins.int
+    """Boards a core plays in turn. Range 1..256, default 8."""
+    threads: _builtins.int
+    """Cores to play on. Range 1..64, default: as many as the machine has."""
+    observation: Global___Observation.ValueType
+    """What the dataset shows of each state. Default BCTS."""
+    dataset: _builtins.str
+    """The dataset's name, 1 to 64 of A-Z a-z 0-9 _ -. Default: made from the player's name and the
+    run's id.
+    """
+    @_builtins.property
+    def player(self) -> Global___Player:
+        """Who plays. Default: the active slot."""
+
+    @_builtins.property
+    def game(self) -> Global___GameSpec:
+        """The game. Default: the player's own, else 10x20, 7-bag, GYMNASIUM rule."""
+
     def __init__(
         self,
         *,
-        slot: _builtins.str = ...,
+        player: Global___Player | None = ...,
+        game: Global___GameSpec | None = ...,
+        games: _builtins.int | None = ...,
+        placements: _builtins.int | None = ...,
+        seed: _builtins.int | None = ...,
+        exploration: _builtins.float | None = ...,
+        boards: _builtins.int | None = ...,
+        threads: _builtins.int | None = ...,
+        observation: Global___Observation.ValueType = ...,
+        dataset: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_exploration", b"_exploration", "_games", b"_games", "_placements", b"_placements", "_seed", b"_seed", "_threads", b"_threads", "boards", b"boards", "exploration", b"exploration", "game", b"game", "games", b"games", "placements", b"placements", "player", b"player", "seed", b"seed", "threads", b"threads"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_boards", b"_boards", "_exploration", b"_exploration", "_games", b"_games", "_placements", b"_placements", "_seed", b"_seed", "_threads", b"_threads", "boards", b"boards", "dataset", b"dataset", "exploration", b"exploration", "game", b"game", "games", b"games", "observation", b"observation", "placements", b"placements", "player", b"player", "seed", b"seed", "threads", b"threads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__boards: _TypeAlias = _typing.Literal["boards"]  # noqa: Y015
+    _WhichOneofArgType__boards: _TypeAlias = _typing.Literal["_boards", b"_boards"]  # noqa: Y015
+    _WhichOneofReturnType__exploration: _TypeAlias = _typing.Literal["exploration"]  # noqa: Y015
+    _WhichOneofArgType__exploration: _TypeAlias = _typing.Literal["_exploration", b"_exploration"]  # noqa: Y015
+    _WhichOneofReturnType__games: _TypeAlias = _typing.Literal["games"]  # noqa: Y015
+    _WhichOneofArgType__games: _TypeAlias = _typing.Literal["_games", b"_games"]  # noqa: Y015
+    _WhichOneofReturnType__placements: _TypeAlias = _typing.Literal["placements"]  # noqa: Y015
+    _WhichOneofArgType__placements: _TypeAlias = _typing.Literal["_placements", b"_placements"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__threads: _TypeAlias = _typing.Literal["threads"]  # noqa: Y015
+    _WhichOneofArgType__threads: _TypeAlias = _typing.Literal["_threads", b"_threads"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__boards) -> _WhichOneofReturnType__boards | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exploration) -> _WhichOneofReturnType__exploration | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__games) -> _WhichOneofReturnType__games | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__placements) -> _WhichOneofReturnType__placements | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threads) -> _WhichOneofReturnType__threads | None: ...
+
+Global___SimulationSpec: _TypeAlias = SimulationSpec  # noqa: Y015
+
+@_typing.final
+class SimulationResult(_message.Message):
+    """What came of a simulation; while it goes on, so far."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
+    GAMES_FIELD_NUMBER: _builtins.int
+    CUT_OFF_GAMES_FIELD_NUMBER: _builtins.int
+    PLACEMENTS_FIELD_NUMBER: _builtins.int
+    MEAN_LINES_FIELD_NUMBER: _builtins.int
+    BEST_LINES_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """The dataset's name."""
+    stored: _builtins.bool
+    """Whether it is stored: before that there is none."""
+    games: _builtins.int
+    """Games in it, those that were cut off included."""
+    cut_off_games: _builtins.int
+    """Games that had not ended when the simulation did."""
+    placements: _builtins.int
+    """Placements in it."""
+    mean_lines: _builtins.float
+    """Mean lines a game, of those that ended where there are any, else of all."""
+    best_lines: _builtins.int
+    """Most lines in one game."""
+    size_bytes: _builtins.int
+    """Bytes of the dataset so far."""
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        stored: _builtins.bool = ...,
         games: _builtins.int = ...,
+        cut_off_games: _builtins.int = ...,
+        placements: _builtins.int = ...,
+        mean_lines: _builtins.float = ...,
+        best_lines: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["games", b"games", "slot", b"slot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_lines", b"best_lines", "cut_off_games", b"cut_off_games", "dataset", b"dataset", "games", b"games", "mean_lines", b"mean_lines", "placements", b"placements", "size_bytes", b"size_bytes", "stored", b"stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SimulationSpec: _TypeAlias = SimulationSpec  # noqa: Y015
+Global___SimulationResult: _TypeAlias = SimulationResult  # noqa: Y015
 
 @_typing.final
 class RunControl(_message.Message):
@@ -1526,8 +1870,13 @@ class MetricPoint(_message.Message):
     ETA_FIELD_NUMBER: _builtins.int
     ELAPSED_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    WARM_START_EPOCH_FIELD_NUMBER: _builtins.int
+    WARM_START_LOSS_FIELD_NUMBER: _builtins.int
+    WARM_START_ACCURACY_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Number of the point within its run, from 1, without gaps."""
+    """Number of the point within its run, from 1. Without gaps, but for what retention has thinned
+    out of a long history (`docs/history.md`).
+    """
     placements: _builtins.int
     """Placements learnt from (training) or made (demo), over the run's whole lineage."""
     episodes: _builtins.int
@@ -1554,6 +1903,12 @@ class MetricPoint(_message.Message):
     """Placements a second since the last point."""
     progress: _builtins.float
     """Share of the budget spent or of the goal reached, whichever is nearer, 0..1."""
+    warm_start_epoch: _builtins.int
+    """While a training learns from a dataset: the pass over it, from 1."""
+    warm_start_loss: _builtins.float
+    """While it does: the loss, mean since the last point; of cloning the cross entropy in nats."""
+    warm_start_accuracy: _builtins.float
+    """While it clones: share of states, 0..1, for which the policy has the placement that was made."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was taken, by the server's or the worker's clock."""
@@ -1595,10 +1950,13 @@ class MetricPoint(_message.Message):
         eta: _duration_pb2.Duration | None = ...,
         elapsed: _duration_pb2.Duration | None = ...,
         changes: _abc.Iterable[_builtins.str] | None = ...,
+        warm_start_epoch: _builtins.int | None = ...,
+        warm_start_loss: _builtins.float | None = ...,
+        warm_start_accuracy: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_lines", b"_best_lines", "_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "_lines", b"_lines", "_loss", b"_loss", "_mean_lines", b"_mean_lines", "_mean_reward", b"_mean_reward", "_placements_per_second", b"_placements_per_second", "_progress", b"_progress", "_score", b"_score", "best_lines", b"best_lines", "elapsed", b"elapsed", "eta", b"eta", "evaluation", b"evaluation", "exploration", b"exploration", "learning_rate", b"learning_rate", "lines", b"lines", "loss", b"loss", "mean_lines", b"mean_lines", "mean_reward", b"mean_reward", "placements_per_second", b"placements_per_second", "progress", b"progress", "score", b"score", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_lines", b"_best_lines", "_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "_lines", b"_lines", "_loss", b"_loss", "_mean_lines", b"_mean_lines", "_mean_reward", b"_mean_reward", "_placements_per_second", b"_placements_per_second", "_progress", b"_progress", "_score", b"_score", "_warm_start_accuracy", b"_warm_start_accuracy", "_warm_start_epoch", b"_warm_start_epoch", "_warm_start_loss", b"_warm_start_loss", "best_lines", b"best_lines", "elapsed", b"elapsed", "eta", b"eta", "evaluation", b"evaluation", "exploration", b"exploration", "learning_rate", b"learning_rate", "lines", b"lines", "loss", b"loss", "mean_lines", b"mean_lines", "mean_reward", b"mean_reward", "placements_per_second", b"placements_per_second", "progress", b"progress", "score", b"score", "time", b"time", "warm_start_accuracy", b"warm_start_accuracy", "warm_start_epoch", b"warm_start_epoch", "warm_start_loss", b"warm_start_loss"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_lines", b"_best_lines", "_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "_lines", b"_lines", "_loss", b"_loss", "_mean_lines", b"_mean_lines", "_mean_reward", b"_mean_reward", "_placements_per_second", b"_placements_per_second", "_progress", b"_progress", "_score", b"_score", "best_lines", b"best_lines", "changes", b"changes", "elapsed", b"elapsed", "episodes", b"episodes", "eta", b"eta", "evaluation", b"evaluation", "exploration", b"exploration", "learning_rate", b"learning_rate", "lines", b"lines", "loss", b"loss", "mean_lines", b"mean_lines", "mean_reward", b"mean_reward", "placements", b"placements", "placements_per_second", b"placements_per_second", "progress", b"progress", "score", b"score", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_lines", b"_best_lines", "_exploration", b"_exploration", "_learning_rate", b"_learning_rate", "_lines", b"_lines", "_loss", b"_loss", "_mean_lines", b"_mean_lines", "_mean_reward", b"_mean_reward", "_placements_per_second", b"_placements_per_second", "_progress", b"_progress", "_score", b"_score", "_warm_start_accuracy", b"_warm_start_accuracy", "_warm_start_epoch", b"_warm_start_epoch", "_warm_start_loss", b"_warm_start_loss", "best_lines", b"best_lines", "changes", b"changes", "elapsed", b"elapsed", "episodes", b"episodes", "eta", b"eta", "evaluation", b"evaluation", "exploration", b"exploration", "learning_rate", b"learning_rate", "lines", b"lines", "loss", b"loss", "mean_lines", b"mean_lines", "mean_reward", b"mean_reward", "placements", b"placements", "placements_per_second", b"placements_per_second", "progress", b"progress", "score", b"score", "sequence", b"sequence", "time", b"time", "warm_start_accuracy", b"warm_start_accuracy", "warm_start_epoch", b"warm_start_epoch", "warm_start_loss", b"warm_start_loss"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__best_lines: _TypeAlias = _typing.Literal["best_lines"]  # noqa: Y015
     _WhichOneofArgType__best_lines: _TypeAlias = _typing.Literal["_best_lines", b"_best_lines"]  # noqa: Y015
@@ -1620,6 +1978,12 @@ class MetricPoint(_message.Message):
     _WhichOneofArgType__progress: _TypeAlias = _typing.Literal["_progress", b"_progress"]  # noqa: Y015
     _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
     _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    _WhichOneofReturnType__warm_start_accuracy: _TypeAlias = _typing.Literal["warm_start_accuracy"]  # noqa: Y015
+    _WhichOneofArgType__warm_start_accuracy: _TypeAlias = _typing.Literal["_warm_start_accuracy", b"_warm_start_accuracy"]  # noqa: Y015
+    _WhichOneofReturnType__warm_start_epoch: _TypeAlias = _typing.Literal["warm_start_epoch"]  # noqa: Y015
+    _WhichOneofArgType__warm_start_epoch: _TypeAlias = _typing.Literal["_warm_start_epoch", b"_warm_start_epoch"]  # noqa: Y015
+    _WhichOneofReturnType__warm_start_loss: _TypeAlias = _typing.Literal["warm_start_loss"]  # noqa: Y015
+    _WhichOneofArgType__warm_start_loss: _TypeAlias = _typing.Literal["_warm_start_loss", b"_warm_start_loss"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__best_lines) -> _WhichOneofReturnType__best_lines | None: ...
     @_typing.overload
@@ -1640,6 +2004,12 @@ class MetricPoint(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__progress) -> _WhichOneofReturnType__progress | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__warm_start_accuracy) -> _WhichOneofReturnType__warm_start_accuracy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__warm_start_epoch) -> _WhichOneofReturnType__warm_start_epoch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__warm_start_loss) -> _WhichOneofReturnType__warm_start_loss | None: ...
 
 Global___MetricPoint: _TypeAlias = MetricPoint  # noqa: Y015
 
@@ -1659,12 +2029,13 @@ class Episode(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     PLAYER_FIELD_NUMBER: _builtins.int
+    CUT_OFF_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     """The run's id."""
     number: _builtins.int
     """Number of the game within its run and board, from 1."""
     board: _builtins.int
-    """The board: 0, or the place in the race."""
+    """The board: 0, or the place in the race or in the list of a benchmark's players."""
     lines: _builtins.int
     """Lines cleared."""
     placements: _builtins.int
@@ -1676,7 +2047,9 @@ class Episode(_message.Message):
     view: Global___RunView.ValueType
     """Which game it was; a demo's are SHOWCASE. Of the training boards only a sample is kept."""
     player: _builtins.str
-    """Who played: the slot's name in a demo, empty in a training."""
+    """Who played: the slot's name in a demo, the player's in a benchmark; empty in a training."""
+    cut_off: _builtins.bool
+    """Whether the game had not ended when it reached a limit."""
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When the game ended."""
@@ -1694,10 +2067,11 @@ class Episode(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         view: Global___RunView.ValueType = ...,
         player: _builtins.str = ...,
+        cut_off: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "end_time", b"end_time", "lines", b"lines", "number", b"number", "placements", b"placements", "player", b"player", "run", b"run", "run_placements", b"run_placements", "score", b"score", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "cut_off", b"cut_off", "end_time", b"end_time", "lines", b"lines", "number", b"number", "placements", b"placements", "player", b"player", "run", b"run", "run_placements", b"run_placements", "score", b"score", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1809,6 +2183,9 @@ class Run(_message.Message):
     RESTARTS_FIELD_NUMBER: _builtins.int
     NEXT_START_TIME_FIELD_NUMBER: _builtins.int
     FIRST_PLACEMENTS_FIELD_NUMBER: _builtins.int
+    BENCHMARK_RESULT_FIELD_NUMBER: _builtins.int
+    SIMULATION_RESULT_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Server-chosen id, e.g. "train-7k2m9q"."""
     display_name: _builtins.str
@@ -1893,6 +2270,18 @@ class Run(_message.Message):
     def next_start_time(self) -> _timestamp_pb2.Timestamp:
         """When the next worker is started; set only while it waits for that."""
 
+    @_builtins.property
+    def benchmark_result(self) -> _benchmark_pb2.BenchmarkResult:
+        """Of a benchmark: what came of it, so far."""
+
+    @_builtins.property
+    def simulation_result(self) -> Global___SimulationResult:
+        """Of a simulation: what came of it, so far."""
+
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Source]:
+        """What it was made of: the model it goes on from, its players, its dataset."""
+
     def __init__(
         self,
         *,
@@ -1922,10 +2311,13 @@ class Run(_message.Message):
         restarts: _builtins.int = ...,
         next_start_time: _timestamp_pb2.Timestamp | None = ...,
         first_placements: _builtins.int = ...,
+        benchmark_result: _benchmark_pb2.BenchmarkResult | None = ...,
+        simulation_result: Global___SimulationResult | None = ...,
+        sources: _abc.Iterable[Global___Source] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "control", b"control", "create_time", b"create_time", "demo", b"demo", "end_time", b"end_time", "error", b"error", "last_evaluation", b"last_evaluation", "metrics", b"metrics", "next_start_time", b"next_start_time", "restart_policy", b"restart_policy", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "training", b"training"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "benchmark_result", b"benchmark_result", "best_evaluation", b"best_evaluation", "control", b"control", "create_time", b"create_time", "demo", b"demo", "end_time", b"end_time", "error", b"error", "last_evaluation", b"last_evaluation", "metrics", b"metrics", "next_start_time", b"next_start_time", "restart_policy", b"restart_policy", "simulation", b"simulation", "simulation_result", b"simulation_result", "spec", b"spec", "start_time", b"start_time", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "best_evaluation", b"best_evaluation", "checkpoints", b"checkpoints", "command", b"command", "control", b"control", "create_time", b"create_time", "demo", b"demo", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "first_placements", b"first_placements", "id", b"id", "kind", b"kind", "last_evaluation", b"last_evaluation", "log_tail", b"log_tail", "metrics", b"metrics", "next_start_time", b"next_start_time", "queue_position", b"queue_position", "reason", b"reason", "restart_policy", b"restart_policy", "restarts", b"restarts", "revision", b"revision", "simulation", b"simulation", "spec", b"spec", "start_time", b"start_time", "state", b"state", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "benchmark_result", b"benchmark_result", "best_evaluation", b"best_evaluation", "checkpoints", b"checkpoints", "command", b"command", "control", b"control", "create_time", b"create_time", "demo", b"demo", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "first_placements", b"first_placements", "id", b"id", "kind", b"kind", "last_evaluation", b"last_evaluation", "log_tail", b"log_tail", "metrics", b"metrics", "next_start_time", b"next_start_time", "queue_position", b"queue_position", "reason", b"reason", "restart_policy", b"restart_policy", "restarts", b"restarts", "revision", b"revision", "simulation", b"simulation", "simulation_result", b"simulation_result", "sources", b"sources", "spec", b"spec", "start_time", b"start_time", "state", b"state", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["training", "demo", "benchmark", "simulation"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015

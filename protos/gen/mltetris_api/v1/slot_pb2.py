@@ -23,18 +23,19 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from mltetris_api.v1 import benchmark_pb2 as mltetris_dot_v1_dot_benchmark__pb2
 from mltetris_api.v1 import run_pb2 as mltetris_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16mltetris/v1/slot.proto\x12\x0bmltetris.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15mltetris/v1/run.proto\"\x9b\x04\n\x04Slot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05notes\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12)\n\talgorithm\x18\x07 \x01(\x0e\x32\x16.mltetris.v1.Algorithm\x12)\n\x08\x66\x65\x61tures\x18\x08 \x01(\x0e\x32\x17.mltetris.v1.FeatureSet\x12#\n\x04game\x18\t \x01(\x0b\x32\x15.mltetris.v1.GameSpec\x12\x12\n\nplacements\x18\n \x01(\x04\x12+\n\nevaluation\x18\x0b \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12\x12\n\nsource_run\x18\x0c \x01(\t\x12\x36\n\x11source_checkpoint\x18\r \x01(\x0e\x32\x1b.mltetris.v1.CheckpointKind\x12\x13\n\x0bsource_slot\x18\x0e \x01(\t\x12\x0f\n\x07\x63ommand\x18\x0f \x01(\t\x12\x12\n\nsize_bytes\x18\x10 \x01(\x04\x12\x0e\n\x06sha256\x18\x11 \x01(\t\x12\x11\n\tresumable\x18\x12 \x01(\x08\x12\x11\n\treference\x18\x13 \x01(\x08*j\n\nSlotFormat\x12\x1b\n\x17SLOT_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10SLOT_FORMAT_SLOT\x10\x01\x12\x13\n\x0fSLOT_FORMAT_SB3\x10\x02\x12\x14\n\x10SLOT_FORMAT_ONNX\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16mltetris/v1/slot.proto\x12\x0bmltetris.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bmltetris/v1/benchmark.proto\x1a\x15mltetris/v1/run.proto\"\xd2\x04\n\x04Slot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05notes\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12)\n\talgorithm\x18\x07 \x01(\x0e\x32\x16.mltetris.v1.Algorithm\x12)\n\x08\x66\x65\x61tures\x18\x08 \x01(\x0e\x32\x17.mltetris.v1.FeatureSet\x12#\n\x04game\x18\t \x01(\x0b\x32\x15.mltetris.v1.GameSpec\x12\x12\n\nplacements\x18\n \x01(\x04\x12+\n\nevaluation\x18\x0b \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12\x12\n\nsource_run\x18\x0c \x01(\t\x12\x36\n\x11source_checkpoint\x18\r \x01(\x0e\x32\x1b.mltetris.v1.CheckpointKind\x12\x13\n\x0bsource_slot\x18\x0e \x01(\t\x12\x0f\n\x07\x63ommand\x18\x0f \x01(\t\x12\x12\n\nsize_bytes\x18\x10 \x01(\x04\x12\x0e\n\x06sha256\x18\x11 \x01(\t\x12\x11\n\tresumable\x18\x12 \x01(\x08\x12\x11\n\treference\x18\x13 \x01(\x08\x12\x35\n\x10\x62\x65nchmark_scores\x18\x14 \x03(\x0b\x32\x1b.mltetris.v1.BenchmarkScore*j\n\nSlotFormat\x12\x1b\n\x17SLOT_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10SLOT_FORMAT_SLOT\x10\x01\x12\x13\n\x0fSLOT_FORMAT_SB3\x10\x02\x12\x14\n\x10SLOT_FORMAT_ONNX\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mltetris.v1.slot_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SLOTFORMAT']._serialized_start=637
-  _globals['_SLOTFORMAT']._serialized_end=743
-  _globals['_SLOT']._serialized_start=96
-  _globals['_SLOT']._serialized_end=635
+  _globals['_SLOTFORMAT']._serialized_start=721
+  _globals['_SLOTFORMAT']._serialized_end=827
+  _globals['_SLOT']._serialized_start=125
+  _globals['_SLOT']._serialized_end=719
 # @@protoc_insertion_point(module_scope)

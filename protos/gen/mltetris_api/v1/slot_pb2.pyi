@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from mltetris_api.v1 import benchmark_pb2 as _benchmark_pb2
 from mltetris_api.v1 import run_pb2 as _run_pb2
 import builtins as _builtins
 import sys
@@ -78,6 +79,7 @@ class Slot(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     RESUMABLE_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    BENCHMARK_SCORES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name: 1 to 64 of A-Z a-z 0-9 _ -."""
     active: _builtins.bool
@@ -128,6 +130,10 @@ class Slot(_message.Message):
     def evaluation(self) -> _run_pb2.Evaluation:
         """The evaluation of its weights, where there is one. Its mean is the score."""
 
+    @_builtins.property
+    def benchmark_scores(self) -> _containers.RepeatedCompositeFieldContainer[_benchmark_pb2.BenchmarkScore]:
+        """Its newest score in each suite that it has been through, by the suite's name."""
+
     def __init__(
         self,
         *,
@@ -150,10 +156,11 @@ class Slot(_message.Message):
         sha256: _builtins.str = ...,
         resumable: _builtins.bool = ...,
         reference: _builtins.bool = ...,
+        benchmark_scores: _abc.Iterable[_benchmark_pb2.BenchmarkScore] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation", "game", b"game", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "algorithm", b"algorithm", "command", b"command", "create_time", b"create_time", "evaluation", b"evaluation", "features", b"features", "game", b"game", "name", b"name", "notes", b"notes", "placements", b"placements", "reference", b"reference", "resumable", b"resumable", "sha256", b"sha256", "size_bytes", b"size_bytes", "source_checkpoint", b"source_checkpoint", "source_run", b"source_run", "source_slot", b"source_slot", "tags", b"tags", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "algorithm", b"algorithm", "benchmark_scores", b"benchmark_scores", "command", b"command", "create_time", b"create_time", "evaluation", b"evaluation", "features", b"features", "game", b"game", "name", b"name", "notes", b"notes", "placements", b"placements", "reference", b"reference", "resumable", b"resumable", "sha256", b"sha256", "size_bytes", b"size_bytes", "source_checkpoint", b"source_checkpoint", "source_run", b"source_run", "source_slot", b"source_slot", "tags", b"tags", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,10 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from mltetris_api.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from mltetris_api.v1 import policy_pb2 as mltetris_dot_v1_dot_policy__pb2
+from mltetris_api.v1 import run_pb2 as mltetris_dot_v1_dot_run__pb2
+from mltetris_api.v1 import slot_pb2 as mltetris_dot_v1_dot_slot__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mltetris/v1/system.proto\x12\x0bmltetris.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xaf\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64\x61ta_dir\x18\x03 \x01(\t\x12\x10\n\x08max_runs\x18\x04 \x01(\r\x12\x11\n\tlive_runs\x18\x05 \x01(\r\x12\x13\n\x0bqueued_runs\x18\x06 \x01(\r\x12\x13\n\x0b\x61\x63tive_slot\x18\x07 \x01(\t\x12\x16\n\x0epython_version\x18\x08 \x01(\t\x12\x10\n\x08platform\x18\t \x01(\t\x12\x10\n\x08watchers\x18\n \x01(\r\x12\x1f\n\x04role\x18\x0b \x01(\x0e\x32\x11.mltetris.v1.Role\x12\x17\n\x0ftokens_required\x18\x0c \x01(\x08\"\xa3\x01\n\x13ListActivityRequest\x12%\n\x03run\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9-]{0,64}$\x12*\n\x04slot\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\x12\x1b\n\tpage_size\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"X\n\x14ListActivityResponse\x12\'\n\x08\x61\x63tivity\x18\x01 \x03(\x0b\x32\x15.mltetris.v1.Activity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbd\x01\n\x08\x41\x63tivity\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x1f\n\x04role\x18\x04 \x01(\x0e\x32\x11.mltetris.v1.Role\x12\x0c\n\x04peer\x18\x05 \x01(\t\x12\x0b\n\x03run\x18\x06 \x01(\t\x12\x0c\n\x04slot\x18\x07 \x01(\t\x12\x0c\n\x04\x63ode\x18\x08 \x01(\x05\x12\x0f\n\x07summary\x18\t \x01(\t*@\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x32\xbc\x01\n\rSystemService\x12V\n\rGetServerInfo\x12!.mltetris.v1.GetServerInfoRequest\x1a\".mltetris.v1.GetServerInfoResponse\x12S\n\x0cListActivity\x12 .mltetris.v1.ListActivityRequest\x1a!.mltetris.v1.ListActivityResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mltetris/v1/system.proto\x12\x0bmltetris.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18mltetris/v1/policy.proto\x1a\x15mltetris/v1/run.proto\x1a\x16mltetris/v1/slot.proto\"\x16\n\x14GetServerInfoRequest\"\xaf\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64\x61ta_dir\x18\x03 \x01(\t\x12\x10\n\x08max_runs\x18\x04 \x01(\r\x12\x11\n\tlive_runs\x18\x05 \x01(\r\x12\x13\n\x0bqueued_runs\x18\x06 \x01(\r\x12\x13\n\x0b\x61\x63tive_slot\x18\x07 \x01(\t\x12\x16\n\x0epython_version\x18\x08 \x01(\t\x12\x10\n\x08platform\x18\t \x01(\t\x12\x10\n\x08watchers\x18\n \x01(\r\x12\x1f\n\x04role\x18\x0b \x01(\x0e\x32\x11.mltetris.v1.Role\x12\x17\n\x0ftokens_required\x18\x0c \x01(\x08\"\xa3\x01\n\x13ListActivityRequest\x12%\n\x03run\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9-]{0,64}$\x12*\n\x04slot\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\x12\x1b\n\tpage_size\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"X\n\x14ListActivityResponse\x12\'\n\x08\x61\x63tivity\x18\x01 \x03(\x0b\x32\x15.mltetris.v1.Activity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xce\x01\n\x08\x41\x63tivity\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x1f\n\x04role\x18\x04 \x01(\x0e\x32\x11.mltetris.v1.Role\x12\x0c\n\x04peer\x18\x05 \x01(\t\x12\x0b\n\x03run\x18\x06 \x01(\t\x12\x0c\n\x04slot\x18\x07 \x01(\t\x12\x0c\n\x04\x63ode\x18\x08 \x01(\x05\x12\x0f\n\x07summary\x18\t \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\n \x01(\t\"\x11\n\x0fGetStatsRequest\"c\n\x08RunCount\x12\"\n\x04kind\x18\x01 \x01(\x0e\x32\x14.mltetris.v1.RunKind\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.mltetris.v1.RunState\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\"v\n\x07\x44iskUse\x12\x13\n\x0btotal_bytes\x18\x01 \x01(\x04\x12\x15\n\rhistory_bytes\x18\x02 \x01(\x04\x12\x12\n\nruns_bytes\x18\x03 \x01(\x04\x12\x13\n\x0bslots_bytes\x18\x04 \x01(\x04\x12\x16\n\x0e\x64\x61tasets_bytes\x18\x05 \x01(\x04\"\xcc\x02\n\x10GetStatsResponse\x12#\n\x04runs\x18\x01 \x03(\x0b\x32\x15.mltetris.v1.RunCount\x12\x12\n\nplacements\x18\x02 \x01(\x04\x12\r\n\x05games\x18\x03 \x01(\x04\x12\x15\n\rmetric_points\x18\x04 \x01(\x04\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x10\n\x08\x64\x61tasets\x18\x06 \x01(\r\x12$\n\tbest_slot\x18\x07 \x01(\x0b\x32\x11.mltetris.v1.Slot\x12\x13\n\x0b\x61\x63tive_slot\x18\x08 \x01(\t\x12\"\n\x04\x64isk\x18\t \x01(\x0b\x32\x14.mltetris.v1.DiskUse\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06uptime\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\"\xfc\x01\n\nGpuMetrics\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x13utilization_percent\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11memory_used_bytes\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\x1f\n\x12memory_total_bytes\x18\x04 \x01(\x04H\x02\x88\x01\x01\x12 \n\x13temperature_celsius\x18\x05 \x01(\x01H\x03\x88\x01\x01\x42\x16\n\x14_utilization_percentB\x14\n\x12_memory_used_bytesB\x15\n\x13_memory_total_bytesB\x16\n\x14_temperature_celsius\"t\n\x0eProcessMetrics\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x13\n\x0b\x63pu_percent\x18\x04 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\x12\x0f\n\x07threads\x18\x06 \x01(\r\"\xed\x02\n\rSystemMetrics\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63pu_percent\x18\x02 \x03(\x01\x12$\n\x17\x63pu_temperature_celsius\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\x12memory_total_bytes\x18\x04 \x01(\x04\x12\x19\n\x11memory_used_bytes\x18\x05 \x01(\x04\x12\x18\n\x10\x64isk_total_bytes\x18\x06 \x01(\x04\x12\x17\n\x0f\x64isk_free_bytes\x18\x07 \x01(\x04\x12%\n\x04gpus\x18\x08 \x03(\x0b\x32\x17.mltetris.v1.GpuMetrics\x12.\n\tprocesses\x18\t \x03(\x0b\x32\x1b.mltetris.v1.ProcessMetrics\x12\x11\n\x04load\x18\n \x01(\x01H\x01\x88\x01\x01\x42\x1a\n\x18_cpu_temperature_celsiusB\x07\n\x05_load\"\x19\n\x17GetSystemMetricsRequest\"G\n\x18GetSystemMetricsResponse\x12+\n\x07metrics\x18\x01 \x01(\x0b\x32\x1a.mltetris.v1.SystemMetrics\"[\n\x1aStreamSystemMetricsRequest\x12=\n\x06period\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x03\x08\x90\x1c\x32\x05\x10\x80\xc2\xd7/\"J\n\x1bStreamSystemMetricsResponse\x12+\n\x07metrics\x18\x01 \x01(\x0b\x32\x1a.mltetris.v1.SystemMetrics\"\x15\n\x13ReloadPolicyRequest\"?\n\x14ReloadPolicyResponse\x12\'\n\x06policy\x18\x01 \x01(\x0b\x32\x17.mltetris.v1.PolicyInfo*@\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x32\xa7\x04\n\rSystemService\x12V\n\rGetServerInfo\x12!.mltetris.v1.GetServerInfoRequest\x1a\".mltetris.v1.GetServerInfoResponse\x12S\n\x0cListActivity\x12 .mltetris.v1.ListActivityRequest\x1a!.mltetris.v1.ListActivityResponse\x12G\n\x08GetStats\x12\x1c.mltetris.v1.GetStatsRequest\x1a\x1d.mltetris.v1.GetStatsResponse\x12_\n\x10GetSystemMetrics\x12$.mltetris.v1.GetSystemMetricsRequest\x1a%.mltetris.v1.GetSystemMetricsResponse\x12j\n\x13StreamSystemMetrics\x12\'.mltetris.v1.StreamSystemMetricsRequest\x1a(.mltetris.v1.StreamSystemMetricsResponse0\x01\x12S\n\x0cReloadPolicy\x12 .mltetris.v1.ReloadPolicyRequest\x1a!.mltetris.v1.ReloadPolicyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,18 +45,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTACTIVITYREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\005*\003\030\350\007'
   _globals['_LISTACTIVITYREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTACTIVITYREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\310\001'
-  _globals['_ROLE']._serialized_start=881
-  _globals['_ROLE']._serialized_end=945
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=103
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=125
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=128
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=431
-  _globals['_LISTACTIVITYREQUEST']._serialized_start=434
-  _globals['_LISTACTIVITYREQUEST']._serialized_end=597
-  _globals['_LISTACTIVITYRESPONSE']._serialized_start=599
-  _globals['_LISTACTIVITYRESPONSE']._serialized_end=687
-  _globals['_ACTIVITY']._serialized_start=690
-  _globals['_ACTIVITY']._serialized_end=879
-  _globals['_SYSTEMSERVICE']._serialized_start=948
-  _globals['_SYSTEMSERVICE']._serialized_end=1136
+  _globals['_STREAMSYSTEMMETRICSREQUEST'].fields_by_name['period']._loaded_options = None
+  _globals['_STREAMSYSTEMMETRICSREQUEST'].fields_by_name['period']._serialized_options = b'\272H\017\252\001\014\"\003\010\220\0342\005\020\200\302\327/'
+  _globals['_ROLE']._serialized_start=2676
+  _globals['_ROLE']._serialized_end=2740
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=208
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=230
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=233
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=536
+  _globals['_LISTACTIVITYREQUEST']._serialized_start=539
+  _globals['_LISTACTIVITYREQUEST']._serialized_end=702
+  _globals['_LISTACTIVITYRESPONSE']._serialized_start=704
+  _globals['_LISTACTIVITYRESPONSE']._serialized_end=792
+  _globals['_ACTIVITY']._serialized_start=795
+  _globals['_ACTIVITY']._serialized_end=1001
+  _globals['_GETSTATSREQUEST']._serialized_start=1003
+  _globals['_GETSTATSREQUEST']._serialized_end=1020
+  _globals['_RUNCOUNT']._serialized_start=1022
+  _globals['_RUNCOUNT']._serialized_end=1121
+  _globals['_DISKUSE']._serialized_start=1123
+  _globals['_DISKUSE']._serialized_end=1241
+  _globals['_GETSTATSRESPONSE']._serialized_start=1244
+  _globals['_GETSTATSRESPONSE']._serialized_end=1576
+  _globals['_GPUMETRICS']._serialized_start=1579
+  _globals['_GPUMETRICS']._serialized_end=1831
+  _globals['_PROCESSMETRICS']._serialized_start=1833
+  _globals['_PROCESSMETRICS']._serialized_end=1949
+  _globals['_SYSTEMMETRICS']._serialized_start=1952
+  _globals['_SYSTEMMETRICS']._serialized_end=2317
+  _globals['_GETSYSTEMMETRICSREQUEST']._serialized_start=2319
+  _globals['_GETSYSTEMMETRICSREQUEST']._serialized_end=2344
+  _globals['_GETSYSTEMMETRICSRESPONSE']._serialized_start=2346
+  _globals['_GETSYSTEMMETRICSRESPONSE']._serialized_end=2417
+  _globals['_STREAMSYSTEMMETRICSREQUEST']._serialized_start=2419
+  _globals['_STREAMSYSTEMMETRICSREQUEST']._serialized_end=2510
+  _globals['_STREAMSYSTEMMETRICSRESPONSE']._serialized_start=2512
+  _globals['_STREAMSYSTEMMETRICSRESPONSE']._serialized_end=2586
+  _globals['_RELOADPOLICYREQUEST']._serialized_start=2588
+  _globals['_RELOADPOLICYREQUEST']._serialized_end=2609
+  _globals['_RELOADPOLICYRESPONSE']._serialized_start=2611
+  _globals['_RELOADPOLICYRESPONSE']._serialized_end=2674
+  _globals['_SYSTEMSERVICE']._serialized_start=2743
+  _globals['_SYSTEMSERVICE']._serialized_end=3294
 # @@protoc_insertion_point(module_scope)

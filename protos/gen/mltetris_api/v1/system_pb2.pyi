@@ -5,10 +5,14 @@ SystemService: the server itself."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from mltetris_api.v1 import policy_pb2 as _policy_pb2
+from mltetris_api.v1 import run_pb2 as _run_pb2
+from mltetris_api.v1 import slot_pb2 as _slot_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -206,6 +210,7 @@ class Activity(_message.Message):
     SLOT_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """From 1, ascending, never used twice."""
     method: _builtins.str
@@ -224,6 +229,8 @@ class Activity(_message.Message):
     """google.rpc.Code of the answer. 0: it was done."""
     summary: _builtins.str
     """One sentence for people, e.g. "renamed slot a to b", or why it was refused."""
+    dataset: _builtins.str
+    """The dataset it was about; empty: none."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was answered."""
@@ -240,11 +247,467 @@ class Activity(_message.Message):
         slot: _builtins.str = ...,
         code: _builtins.int = ...,
         summary: _builtins.str = ...,
+        dataset: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "method", b"method", "number", b"number", "peer", b"peer", "role", b"role", "run", b"run", "slot", b"slot", "summary", b"summary", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "dataset", b"dataset", "method", b"method", "number", b"number", "peer", b"peer", "role", b"role", "run", b"run", "slot", b"slot", "summary", b"summary", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Activity: _TypeAlias = Activity  # noqa: Y015
+
+@_typing.final
+class GetStatsRequest(_message.Message):
+    """Nothing to ask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatsRequest: _TypeAlias = GetStatsRequest  # noqa: Y015
+
+@_typing.final
+class RunCount(_message.Message):
+    """So many runs of one kind in one state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    kind: _run_pb2.RunKind.ValueType
+    """The kind."""
+    state: _run_pb2.RunState.ValueType
+    """The state."""
+    count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        kind: _run_pb2.RunKind.ValueType = ...,
+        state: _run_pb2.RunState.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "kind", b"kind", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunCount: _TypeAlias = RunCount  # noqa: Y015
+
+@_typing.final
+class DiskUse(_message.Message):
+    """What the data directory takes on disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    HISTORY_BYTES_FIELD_NUMBER: _builtins.int
+    RUNS_BYTES_FIELD_NUMBER: _builtins.int
+    SLOTS_BYTES_FIELD_NUMBER: _builtins.int
+    DATASETS_BYTES_FIELD_NUMBER: _builtins.int
+    total_bytes: _builtins.int
+    """Bytes of everything."""
+    history_bytes: _builtins.int
+    """Of the history."""
+    runs_bytes: _builtins.int
+    """Of the runs' checkpoints and logs."""
+    slots_bytes: _builtins.int
+    """Of slots."""
+    datasets_bytes: _builtins.int
+    """Of datasets."""
+    def __init__(
+        self,
+        *,
+        total_bytes: _builtins.int = ...,
+        history_bytes: _builtins.int = ...,
+        runs_bytes: _builtins.int = ...,
+        slots_bytes: _builtins.int = ...,
+        datasets_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datasets_bytes", b"datasets_bytes", "history_bytes", b"history_bytes", "runs_bytes", b"runs_bytes", "slots_bytes", b"slots_bytes", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiskUse: _TypeAlias = DiskUse  # noqa: Y015
+
+@_typing.final
+class GetStatsResponse(_message.Message):
+    """The dashboard's totals."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: _builtins.int
+    PLACEMENTS_FIELD_NUMBER: _builtins.int
+    GAMES_FIELD_NUMBER: _builtins.int
+    METRIC_POINTS_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    DATASETS_FIELD_NUMBER: _builtins.int
+    BEST_SLOT_FIELD_NUMBER: _builtins.int
+    ACTIVE_SLOT_FIELD_NUMBER: _builtins.int
+    DISK_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    UPTIME_FIELD_NUMBER: _builtins.int
+    placements: _builtins.int
+    """Placements made by all runs there ever were on this server, deleted ones included."""
+    games: _builtins.int
+    """Games finished, likewise."""
+    metric_points: _builtins.int
+    """Metric points kept."""
+    slots: _builtins.int
+    """Slots kept, reference players not counted."""
+    datasets: _builtins.int
+    """Datasets kept."""
+    active_slot: _builtins.str
+    """The active slot's name; empty: none."""
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunCount]:
+        """Runs there are, by kind and state; what has none is left out."""
+
+    @_builtins.property
+    def best_slot(self) -> _slot_pb2.Slot:
+        """The best slot by its evaluation, reference players not counted. Unset: there is none."""
+
+    @_builtins.property
+    def disk(self) -> Global___DiskUse:
+        """What is used on disk; looked at every ten seconds at most."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the server started."""
+
+    @_builtins.property
+    def uptime(self) -> _duration_pb2.Duration:
+        """How long it has been up."""
+
+    def __init__(
+        self,
+        *,
+        runs: _abc.Iterable[Global___RunCount] | None = ...,
+        placements: _builtins.int = ...,
+        games: _builtins.int = ...,
+        metric_points: _builtins.int = ...,
+        slots: _builtins.int = ...,
+        datasets: _builtins.int = ...,
+        best_slot: _slot_pb2.Slot | None = ...,
+        active_slot: _builtins.str = ...,
+        disk: Global___DiskUse | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        uptime: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_slot", b"best_slot", "disk", b"disk", "start_time", b"start_time", "uptime", b"uptime"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_slot", b"active_slot", "best_slot", b"best_slot", "datasets", b"datasets", "disk", b"disk", "games", b"games", "metric_points", b"metric_points", "placements", b"placements", "runs", b"runs", "slots", b"slots", "start_time", b"start_time", "uptime", b"uptime"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatsResponse: _TypeAlias = GetStatsResponse  # noqa: Y015
+
+@_typing.final
+class GpuMetrics(_message.Message):
+    """A graphics processor. What the machine does not tell is unset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    UTILIZATION_PERCENT_FIELD_NUMBER: _builtins.int
+    MEMORY_USED_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_CELSIUS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, e.g. "NVIDIA H200"."""
+    utilization_percent: _builtins.float
+    """Share of the time it was busy, 0..100 %."""
+    memory_used_bytes: _builtins.int
+    """Bytes of its memory in use."""
+    memory_total_bytes: _builtins.int
+    """Bytes of its memory."""
+    temperature_celsius: _builtins.float
+    """Degrees Celsius."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        utilization_percent: _builtins.float | None = ...,
+        memory_used_bytes: _builtins.int | None = ...,
+        memory_total_bytes: _builtins.int | None = ...,
+        temperature_celsius: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "_temperature_celsius", b"_temperature_celsius", "_utilization_percent", b"_utilization_percent", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "temperature_celsius", b"temperature_celsius", "utilization_percent", b"utilization_percent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "_temperature_celsius", b"_temperature_celsius", "_utilization_percent", b"_utilization_percent", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "temperature_celsius", b"temperature_celsius", "utilization_percent", b"utilization_percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_total_bytes: _TypeAlias = _typing.Literal["memory_total_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_total_bytes: _TypeAlias = _typing.Literal["_memory_total_bytes", b"_memory_total_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__memory_used_bytes: _TypeAlias = _typing.Literal["memory_used_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_used_bytes: _TypeAlias = _typing.Literal["_memory_used_bytes", b"_memory_used_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_celsius: _TypeAlias = _typing.Literal["temperature_celsius"]  # noqa: Y015
+    _WhichOneofArgType__temperature_celsius: _TypeAlias = _typing.Literal["_temperature_celsius", b"_temperature_celsius"]  # noqa: Y015
+    _WhichOneofReturnType__utilization_percent: _TypeAlias = _typing.Literal["utilization_percent"]  # noqa: Y015
+    _WhichOneofArgType__utilization_percent: _TypeAlias = _typing.Literal["_utilization_percent", b"_utilization_percent"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_total_bytes) -> _WhichOneofReturnType__memory_total_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_used_bytes) -> _WhichOneofReturnType__memory_used_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_celsius) -> _WhichOneofReturnType__temperature_celsius | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__utilization_percent) -> _WhichOneofReturnType__utilization_percent | None: ...
+
+Global___GpuMetrics: _TypeAlias = GpuMetrics  # noqa: Y015
+
+@_typing.final
+class ProcessMetrics(_message.Message):
+    """One of the server's processes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    PID_FIELD_NUMBER: _builtins.int
+    CPU_PERCENT_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """"server", "worker" or "policy"."""
+    run: _builtins.str
+    """The run it works for; empty: none."""
+    pid: _builtins.int
+    """Its process id."""
+    cpu_percent: _builtins.float
+    """Share of one core, 0..100 % for each of its threads."""
+    memory_bytes: _builtins.int
+    """Bytes of memory it holds (resident)."""
+    threads: _builtins.int
+    """Its threads."""
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        run: _builtins.str = ...,
+        pid: _builtins.int = ...,
+        cpu_percent: _builtins.float = ...,
+        memory_bytes: _builtins.int = ...,
+        threads: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_percent", b"cpu_percent", "memory_bytes", b"memory_bytes", "pid", b"pid", "role", b"role", "run", b"run", "threads", b"threads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProcessMetrics: _TypeAlias = ProcessMetrics  # noqa: Y015
+
+@_typing.final
+class SystemMetrics(_message.Message):
+    """How the machine and the server's processes are. What the machine does not tell is unset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    CPU_PERCENT_FIELD_NUMBER: _builtins.int
+    CPU_TEMPERATURE_CELSIUS_FIELD_NUMBER: _builtins.int
+    MEMORY_TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_USED_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
+    cpu_temperature_celsius: _builtins.float
+    """Degrees Celsius, of the hottest sensor of the processor."""
+    memory_total_bytes: _builtins.int
+    """Bytes of memory."""
+    memory_used_bytes: _builtins.int
+    """Bytes of memory that programs use and cannot be had."""
+    disk_total_bytes: _builtins.int
+    """Bytes of the data directory's disk."""
+    disk_free_bytes: _builtins.int
+    """Bytes free on it."""
+    load: _builtins.float
+    """Processes that are ready to run, mean of the last minute."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was measured."""
+
+    @_builtins.property
+    def cpu_percent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Use of each core since the last measurement, 0..100 %."""
+
+    @_builtins.property
+    def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___GpuMetrics]:
+        """Graphics processors; none where there is none, or no driver that tells."""
+
+    @_builtins.property
+    def processes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProcessMetrics]:
+        """The server's own processes."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        cpu_percent: _abc.Iterable[_builtins.float] | None = ...,
+        cpu_temperature_celsius: _builtins.float | None = ...,
+        memory_total_bytes: _builtins.int = ...,
+        memory_used_bytes: _builtins.int = ...,
+        disk_total_bytes: _builtins.int = ...,
+        disk_free_bytes: _builtins.int = ...,
+        gpus: _abc.Iterable[Global___GpuMetrics] | None = ...,
+        processes: _abc.Iterable[Global___ProcessMetrics] | None = ...,
+        load: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_temperature_celsius", b"_cpu_temperature_celsius", "_load", b"_load", "cpu_temperature_celsius", b"cpu_temperature_celsius", "load", b"load", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_temperature_celsius", b"_cpu_temperature_celsius", "_load", b"_load", "cpu_percent", b"cpu_percent", "cpu_temperature_celsius", b"cpu_temperature_celsius", "disk_free_bytes", b"disk_free_bytes", "disk_total_bytes", b"disk_total_bytes", "gpus", b"gpus", "load", b"load", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "processes", b"processes", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpu_temperature_celsius: _TypeAlias = _typing.Literal["cpu_temperature_celsius"]  # noqa: Y015
+    _WhichOneofArgType__cpu_temperature_celsius: _TypeAlias = _typing.Literal["_cpu_temperature_celsius", b"_cpu_temperature_celsius"]  # noqa: Y015
+    _WhichOneofReturnType__load: _TypeAlias = _typing.Literal["load"]  # noqa: Y015
+    _WhichOneofArgType__load: _TypeAlias = _typing.Literal["_load", b"_load"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_temperature_celsius) -> _WhichOneofReturnType__cpu_temperature_celsius | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__load) -> _WhichOneofReturnType__load | None: ...
+
+Global___SystemMetrics: _TypeAlias = SystemMetrics  # noqa: Y015
+
+@_typing.final
+class GetSystemMetricsRequest(_message.Message):
+    """Nothing to ask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSystemMetricsRequest: _TypeAlias = GetSystemMetricsRequest  # noqa: Y015
+
+@_typing.final
+class GetSystemMetricsResponse(_message.Message):
+    """How it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRICS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metrics(self) -> Global___SystemMetrics:
+        """Now."""
+
+    def __init__(
+        self,
+        *,
+        metrics: Global___SystemMetrics | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metrics", b"metrics"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metrics", b"metrics"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSystemMetricsResponse: _TypeAlias = GetSystemMetricsResponse  # noqa: Y015
+
+@_typing.final
+class StreamSystemMetricsRequest(_message.Message):
+    """How often to send."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def period(self) -> _duration_pb2.Duration:
+        """Time between two messages. Range 100 ms to 1 hour, default 1 s."""
+
+    def __init__(
+        self,
+        *,
+        period: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamSystemMetricsRequest: _TypeAlias = StreamSystemMetricsRequest  # noqa: Y015
+
+@_typing.final
+class StreamSystemMetricsResponse(_message.Message):
+    """How it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRICS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metrics(self) -> Global___SystemMetrics:
+        """Now."""
+
+    def __init__(
+        self,
+        *,
+        metrics: Global___SystemMetrics | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metrics", b"metrics"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metrics", b"metrics"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamSystemMetricsResponse: _TypeAlias = StreamSystemMetricsResponse  # noqa: Y015
+
+@_typing.final
+class ReloadPolicyRequest(_message.Message):
+    """Nothing to ask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReloadPolicyRequest: _TypeAlias = ReloadPolicyRequest  # noqa: Y015
+
+@_typing.final
+class ReloadPolicyResponse(_message.Message):
+    """What answers from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> _policy_pb2.PolicyInfo:
+        """The model."""
+
+    def __init__(
+        self,
+        *,
+        policy: _policy_pb2.PolicyInfo | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReloadPolicyResponse: _TypeAlias = ReloadPolicyResponse  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SystemServiceStub(object):
-    """Says what server this is, and what was done on it.
+    """Says what server this is, what was done on it, and how its machine is.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,30 @@ class SystemServiceStub(object):
                 request_serializer=mltetris_dot_v1_dot_system__pb2.ListActivityRequest.SerializeToString,
                 response_deserializer=mltetris_dot_v1_dot_system__pb2.ListActivityResponse.FromString,
                 _registered_method=True)
+        self.GetStats = channel.unary_unary(
+                '/mltetris.v1.SystemService/GetStats',
+                request_serializer=mltetris_dot_v1_dot_system__pb2.GetStatsRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_system__pb2.GetStatsResponse.FromString,
+                _registered_method=True)
+        self.GetSystemMetrics = channel.unary_unary(
+                '/mltetris.v1.SystemService/GetSystemMetrics',
+                request_serializer=mltetris_dot_v1_dot_system__pb2.GetSystemMetricsRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_system__pb2.GetSystemMetricsResponse.FromString,
+                _registered_method=True)
+        self.StreamSystemMetrics = channel.unary_stream(
+                '/mltetris.v1.SystemService/StreamSystemMetrics',
+                request_serializer=mltetris_dot_v1_dot_system__pb2.StreamSystemMetricsRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_system__pb2.StreamSystemMetricsResponse.FromString,
+                _registered_method=True)
+        self.ReloadPolicy = channel.unary_unary(
+                '/mltetris.v1.SystemService/ReloadPolicy',
+                request_serializer=mltetris_dot_v1_dot_system__pb2.ReloadPolicyRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_system__pb2.ReloadPolicyResponse.FromString,
+                _registered_method=True)
 
 
 class SystemServiceServicer(object):
-    """Says what server this is, and what was done on it.
+    """Says what server this is, what was done on it, and how its machine is.
     """
 
     def GetServerInfo(self, request, context):
@@ -60,6 +80,34 @@ class SystemServiceServicer(object):
 
     def ListActivity(self, request, context):
         """The audit trail: who changed what, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStats(self, request, context):
+        """The dashboard's totals.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSystemMetrics(self, request, context):
+        """How the machine and the server's processes are now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamSystemMetrics(self, request, context):
+        """The same, again and again. Ends only with the server or the caller.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReloadPolicy(self, request, context):
+        """Reads the active slot anew for PolicyService; returns when it answers from now on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +126,26 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     request_deserializer=mltetris_dot_v1_dot_system__pb2.ListActivityRequest.FromString,
                     response_serializer=mltetris_dot_v1_dot_system__pb2.ListActivityResponse.SerializeToString,
             ),
+            'GetStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStats,
+                    request_deserializer=mltetris_dot_v1_dot_system__pb2.GetStatsRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_system__pb2.GetStatsResponse.SerializeToString,
+            ),
+            'GetSystemMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSystemMetrics,
+                    request_deserializer=mltetris_dot_v1_dot_system__pb2.GetSystemMetricsRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_system__pb2.GetSystemMetricsResponse.SerializeToString,
+            ),
+            'StreamSystemMetrics': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamSystemMetrics,
+                    request_deserializer=mltetris_dot_v1_dot_system__pb2.StreamSystemMetricsRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_system__pb2.StreamSystemMetricsResponse.SerializeToString,
+            ),
+            'ReloadPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadPolicy,
+                    request_deserializer=mltetris_dot_v1_dot_system__pb2.ReloadPolicyRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_system__pb2.ReloadPolicyResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'mltetris.v1.SystemService', rpc_method_handlers)
@@ -87,7 +155,7 @@ def add_SystemServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SystemService(object):
-    """Says what server this is, and what was done on it.
+    """Says what server this is, what was done on it, and how its machine is.
     """
 
     @staticmethod
@@ -134,6 +202,114 @@ class SystemService(object):
             '/mltetris.v1.SystemService/ListActivity',
             mltetris_dot_v1_dot_system__pb2.ListActivityRequest.SerializeToString,
             mltetris_dot_v1_dot_system__pb2.ListActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.SystemService/GetStats',
+            mltetris_dot_v1_dot_system__pb2.GetStatsRequest.SerializeToString,
+            mltetris_dot_v1_dot_system__pb2.GetStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSystemMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.SystemService/GetSystemMetrics',
+            mltetris_dot_v1_dot_system__pb2.GetSystemMetricsRequest.SerializeToString,
+            mltetris_dot_v1_dot_system__pb2.GetSystemMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamSystemMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mltetris.v1.SystemService/StreamSystemMetrics',
+            mltetris_dot_v1_dot_system__pb2.StreamSystemMetricsRequest.SerializeToString,
+            mltetris_dot_v1_dot_system__pb2.StreamSystemMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReloadPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.SystemService/ReloadPolicy',
+            mltetris_dot_v1_dot_system__pb2.ReloadPolicyRequest.SerializeToString,
+            mltetris_dot_v1_dot_system__pb2.ReloadPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

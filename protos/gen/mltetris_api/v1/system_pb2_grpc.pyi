@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SystemServiceStub:
-    """Says what server this is, and what was done on it."""
+    """Says what server this is, what was done on it, and how its machine is."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +37,35 @@ class SystemServiceStub:
     """Version, data directory, limits and load."""
     ListActivity: _grpc.UnaryUnaryMultiCallable[_system_pb2.ListActivityRequest, _system_pb2.ListActivityResponse]
     """The audit trail: who changed what, newest first."""
+    GetStats: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetStatsRequest, _system_pb2.GetStatsResponse]
+    """The dashboard's totals."""
+    GetSystemMetrics: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetSystemMetricsRequest, _system_pb2.GetSystemMetricsResponse]
+    """How the machine and the server's processes are now."""
+    StreamSystemMetrics: _grpc.UnaryStreamMultiCallable[_system_pb2.StreamSystemMetricsRequest, _system_pb2.StreamSystemMetricsResponse]
+    """The same, again and again. Ends only with the server or the caller."""
+    ReloadPolicy: _grpc.UnaryUnaryMultiCallable[_system_pb2.ReloadPolicyRequest, _system_pb2.ReloadPolicyResponse]
+    """Reads the active slot anew for PolicyService; returns when it answers from now on."""
 
 @_typing.type_check_only
 class SystemServiceAsyncStub(SystemServiceStub):
-    """Says what server this is, and what was done on it."""
+    """Says what server this is, what was done on it, and how its machine is."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_system_pb2.GetServerInfoRequest, _system_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Version, data directory, limits and load."""
     ListActivity: _aio.UnaryUnaryMultiCallable[_system_pb2.ListActivityRequest, _system_pb2.ListActivityResponse]  # type: ignore[assignment]
     """The audit trail: who changed what, newest first."""
+    GetStats: _aio.UnaryUnaryMultiCallable[_system_pb2.GetStatsRequest, _system_pb2.GetStatsResponse]  # type: ignore[assignment]
+    """The dashboard's totals."""
+    GetSystemMetrics: _aio.UnaryUnaryMultiCallable[_system_pb2.GetSystemMetricsRequest, _system_pb2.GetSystemMetricsResponse]  # type: ignore[assignment]
+    """How the machine and the server's processes are now."""
+    StreamSystemMetrics: _aio.UnaryStreamMultiCallable[_system_pb2.StreamSystemMetricsRequest, _system_pb2.StreamSystemMetricsResponse]  # type: ignore[assignment]
+    """The same, again and again. Ends only with the server or the caller."""
+    ReloadPolicy: _aio.UnaryUnaryMultiCallable[_system_pb2.ReloadPolicyRequest, _system_pb2.ReloadPolicyResponse]  # type: ignore[assignment]
+    """Reads the active slot anew for PolicyService; returns when it answers from now on."""
 
 class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Says what server this is, and what was done on it."""
+    """Says what server this is, what was done on it, and how its machine is."""
 
     @_abc_1.abstractmethod
     def GetServerInfo(
@@ -66,5 +82,37 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_system_pb2.ListActivityResponse, _abc.Awaitable[_system_pb2.ListActivityResponse]]:
         """The audit trail: who changed what, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetStats(
+        self,
+        request: _system_pb2.GetStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.GetStatsResponse, _abc.Awaitable[_system_pb2.GetStatsResponse]]:
+        """The dashboard's totals."""
+
+    @_abc_1.abstractmethod
+    def GetSystemMetrics(
+        self,
+        request: _system_pb2.GetSystemMetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.GetSystemMetricsResponse, _abc.Awaitable[_system_pb2.GetSystemMetricsResponse]]:
+        """How the machine and the server's processes are now."""
+
+    @_abc_1.abstractmethod
+    def StreamSystemMetrics(
+        self,
+        request: _system_pb2.StreamSystemMetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_system_pb2.StreamSystemMetricsResponse], _abc.AsyncIterator[_system_pb2.StreamSystemMetricsResponse]]:
+        """The same, again and again. Ends only with the server or the caller."""
+
+    @_abc_1.abstractmethod
+    def ReloadPolicy(
+        self,
+        request: _system_pb2.ReloadPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.ReloadPolicyResponse, _abc.Awaitable[_system_pb2.ReloadPolicyResponse]]:
+        """Reads the active slot anew for PolicyService; returns when it answers from now on."""
 
 def add_SystemServiceServicer_to_server(servicer: SystemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TrainerServiceStub(object):
-    """Starts, steers and shows runs; keeps slots.
+    """Starts, steers and shows runs; keeps slots and datasets.
 
     Errors: a bad argument is INVALID_ARGUMENT with a google.rpc.BadRequest that
     names each field; an unknown run or slot NOT_FOUND; a taken name
@@ -107,6 +107,51 @@ class TrainerServiceStub(object):
                 request_serializer=mltetris_dot_v1_dot_trainer__pb2.StreamBoardRequest.SerializeToString,
                 response_deserializer=mltetris_dot_v1_dot_trainer__pb2.StreamBoardResponse.FromString,
                 _registered_method=True)
+        self.GetMetricHistory = channel.unary_unary(
+                '/mltetris.v1.TrainerService/GetMetricHistory',
+                request_serializer=mltetris_dot_v1_dot_trainer__pb2.GetMetricHistoryRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_trainer__pb2.GetMetricHistoryResponse.FromString,
+                _registered_method=True)
+        self.ListEpisodes = channel.unary_unary(
+                '/mltetris.v1.TrainerService/ListEpisodes',
+                request_serializer=mltetris_dot_v1_dot_trainer__pb2.ListEpisodesRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_trainer__pb2.ListEpisodesResponse.FromString,
+                _registered_method=True)
+        self.GetLineage = channel.unary_unary(
+                '/mltetris.v1.TrainerService/GetLineage',
+                request_serializer=mltetris_dot_v1_dot_trainer__pb2.GetLineageRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_trainer__pb2.GetLineageResponse.FromString,
+                _registered_method=True)
+        self.ListBenchmarkSuites = channel.unary_unary(
+                '/mltetris.v1.TrainerService/ListBenchmarkSuites',
+                request_serializer=mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkSuitesRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkSuitesResponse.FromString,
+                _registered_method=True)
+        self.ListBenchmarkScores = channel.unary_unary(
+                '/mltetris.v1.TrainerService/ListBenchmarkScores',
+                request_serializer=mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkScoresRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkScoresResponse.FromString,
+                _registered_method=True)
+        self.ListDatasets = channel.unary_unary(
+                '/mltetris.v1.TrainerService/ListDatasets',
+                request_serializer=mltetris_dot_v1_dot_trainer__pb2.ListDatasetsRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_trainer__pb2.ListDatasetsResponse.FromString,
+                _registered_method=True)
+        self.GetDataset = channel.unary_unary(
+                '/mltetris.v1.TrainerService/GetDataset',
+                request_serializer=mltetris_dot_v1_dot_trainer__pb2.GetDatasetRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_trainer__pb2.GetDatasetResponse.FromString,
+                _registered_method=True)
+        self.ExportDataset = channel.unary_stream(
+                '/mltetris.v1.TrainerService/ExportDataset',
+                request_serializer=mltetris_dot_v1_dot_trainer__pb2.ExportDatasetRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_trainer__pb2.ExportDatasetResponse.FromString,
+                _registered_method=True)
+        self.DeleteDataset = channel.unary_unary(
+                '/mltetris.v1.TrainerService/DeleteDataset',
+                request_serializer=mltetris_dot_v1_dot_trainer__pb2.DeleteDatasetRequest.SerializeToString,
+                response_deserializer=mltetris_dot_v1_dot_trainer__pb2.DeleteDatasetResponse.FromString,
+                _registered_method=True)
         self.ListSlots = channel.unary_unary(
                 '/mltetris.v1.TrainerService/ListSlots',
                 request_serializer=mltetris_dot_v1_dot_trainer__pb2.ListSlotsRequest.SerializeToString,
@@ -150,7 +195,7 @@ class TrainerServiceStub(object):
 
 
 class TrainerServiceServicer(object):
-    """Starts, steers and shows runs; keeps slots.
+    """Starts, steers and shows runs; keeps slots and datasets.
 
     Errors: a bad argument is INVALID_ARGUMENT with a google.rpc.BadRequest that
     names each field; an unknown run or slot NOT_FOUND; a taken name
@@ -217,14 +262,15 @@ class TrainerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """Runs, newest first.
+        """Runs, newest first unless told otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRun(self, request, context):
-        """Removes a final run with its history and its checkpoints. Slots saved from it stay.
+        """Removes a final run with its history, its checkpoints and its scores. Slots saved from it and
+        datasets made by it stay. FAILED_PRECONDITION while an unfinished run needs it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -246,6 +292,69 @@ class TrainerServiceServicer(object):
 
     def StreamBoard(self, request, context):
         """A run's boards: always the newest, never a backlog. Ends when the run is final.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMetricHistory(self, request, context):
+        """A run's metrics, thinned to so many points, with every peak kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEpisodes(self, request, context):
+        """A run's games, newest first unless told otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLineage(self, request, context):
+        """What a slot, a run or a dataset was made of, and of what that was made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBenchmarkSuites(self, request, context):
+        """The suites that benchmarks can be of.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBenchmarkScores(self, request, context):
+        """Scores of official benchmarks, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDatasets(self, request, context):
+        """Datasets, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDataset(self, request, context):
+        """One dataset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportDataset(self, request, context):
+        """Sends a dataset: a header, then the bytes of its files in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDataset(self, request, context):
+        """Removes a dataset. FAILED_PRECONDITION while an unfinished run needs it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -280,7 +389,8 @@ class TrainerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSlot(self, request, context):
-        """Removes a slot; the active one only with `force`.
+        """Removes a slot; the active one only with `force`. FAILED_PRECONDITION while an unfinished run
+        needs it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -375,6 +485,51 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     request_deserializer=mltetris_dot_v1_dot_trainer__pb2.StreamBoardRequest.FromString,
                     response_serializer=mltetris_dot_v1_dot_trainer__pb2.StreamBoardResponse.SerializeToString,
             ),
+            'GetMetricHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMetricHistory,
+                    request_deserializer=mltetris_dot_v1_dot_trainer__pb2.GetMetricHistoryRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_trainer__pb2.GetMetricHistoryResponse.SerializeToString,
+            ),
+            'ListEpisodes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEpisodes,
+                    request_deserializer=mltetris_dot_v1_dot_trainer__pb2.ListEpisodesRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_trainer__pb2.ListEpisodesResponse.SerializeToString,
+            ),
+            'GetLineage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLineage,
+                    request_deserializer=mltetris_dot_v1_dot_trainer__pb2.GetLineageRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_trainer__pb2.GetLineageResponse.SerializeToString,
+            ),
+            'ListBenchmarkSuites': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBenchmarkSuites,
+                    request_deserializer=mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkSuitesRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkSuitesResponse.SerializeToString,
+            ),
+            'ListBenchmarkScores': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBenchmarkScores,
+                    request_deserializer=mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkScoresRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkScoresResponse.SerializeToString,
+            ),
+            'ListDatasets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDatasets,
+                    request_deserializer=mltetris_dot_v1_dot_trainer__pb2.ListDatasetsRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_trainer__pb2.ListDatasetsResponse.SerializeToString,
+            ),
+            'GetDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDataset,
+                    request_deserializer=mltetris_dot_v1_dot_trainer__pb2.GetDatasetRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_trainer__pb2.GetDatasetResponse.SerializeToString,
+            ),
+            'ExportDataset': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportDataset,
+                    request_deserializer=mltetris_dot_v1_dot_trainer__pb2.ExportDatasetRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_trainer__pb2.ExportDatasetResponse.SerializeToString,
+            ),
+            'DeleteDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDataset,
+                    request_deserializer=mltetris_dot_v1_dot_trainer__pb2.DeleteDatasetRequest.FromString,
+                    response_serializer=mltetris_dot_v1_dot_trainer__pb2.DeleteDatasetResponse.SerializeToString,
+            ),
             'ListSlots': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSlots,
                     request_deserializer=mltetris_dot_v1_dot_trainer__pb2.ListSlotsRequest.FromString,
@@ -424,7 +579,7 @@ def add_TrainerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TrainerService(object):
-    """Starts, steers and shows runs; keeps slots.
+    """Starts, steers and shows runs; keeps slots and datasets.
 
     Errors: a bad argument is INVALID_ARGUMENT with a google.rpc.BadRequest that
     names each field; an unknown run or slot NOT_FOUND; a taken name
@@ -775,6 +930,249 @@ class TrainerService(object):
             '/mltetris.v1.TrainerService/StreamBoard',
             mltetris_dot_v1_dot_trainer__pb2.StreamBoardRequest.SerializeToString,
             mltetris_dot_v1_dot_trainer__pb2.StreamBoardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMetricHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.TrainerService/GetMetricHistory',
+            mltetris_dot_v1_dot_trainer__pb2.GetMetricHistoryRequest.SerializeToString,
+            mltetris_dot_v1_dot_trainer__pb2.GetMetricHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEpisodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.TrainerService/ListEpisodes',
+            mltetris_dot_v1_dot_trainer__pb2.ListEpisodesRequest.SerializeToString,
+            mltetris_dot_v1_dot_trainer__pb2.ListEpisodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLineage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.TrainerService/GetLineage',
+            mltetris_dot_v1_dot_trainer__pb2.GetLineageRequest.SerializeToString,
+            mltetris_dot_v1_dot_trainer__pb2.GetLineageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBenchmarkSuites(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.TrainerService/ListBenchmarkSuites',
+            mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkSuitesRequest.SerializeToString,
+            mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkSuitesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBenchmarkScores(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.TrainerService/ListBenchmarkScores',
+            mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkScoresRequest.SerializeToString,
+            mltetris_dot_v1_dot_trainer__pb2.ListBenchmarkScoresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDatasets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.TrainerService/ListDatasets',
+            mltetris_dot_v1_dot_trainer__pb2.ListDatasetsRequest.SerializeToString,
+            mltetris_dot_v1_dot_trainer__pb2.ListDatasetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.TrainerService/GetDataset',
+            mltetris_dot_v1_dot_trainer__pb2.GetDatasetRequest.SerializeToString,
+            mltetris_dot_v1_dot_trainer__pb2.GetDatasetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mltetris.v1.TrainerService/ExportDataset',
+            mltetris_dot_v1_dot_trainer__pb2.ExportDatasetRequest.SerializeToString,
+            mltetris_dot_v1_dot_trainer__pb2.ExportDatasetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mltetris.v1.TrainerService/DeleteDataset',
+            mltetris_dot_v1_dot_trainer__pb2.DeleteDatasetRequest.SerializeToString,
+            mltetris_dot_v1_dot_trainer__pb2.DeleteDatasetResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,69 +24,79 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from mltetris_api.v1 import benchmark_pb2 as mltetris_dot_v1_dot_benchmark__pb2
 from mltetris_api.v1 import board_pb2 as mltetris_dot_v1_dot_board__pb2
+from mltetris_api.v1 import dataset_pb2 as mltetris_dot_v1_dot_dataset__pb2
 from mltetris_api.v1 import run_pb2 as mltetris_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmltetris/worker/v1/worker.proto\x12\x12mltetris.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x17mltetris/v1/board.proto\x1a\x15mltetris/v1/run.proto\"\xa9\x03\n\rAttachRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x05hello\x18\x02 \x01(\x0b\x32\x19.mltetris.worker.v1.HelloH\x00\x12+\n\x07metrics\x18\x03 \x01(\x0b\x32\x18.mltetris.v1.MetricPointH\x00\x12\x30\n\x08\x65pisodes\x18\x04 \x01(\x0b\x32\x1c.mltetris.worker.v1.EpisodesH\x00\x12,\n\x06\x66rames\x18\x05 \x01(\x0b\x32\x1a.mltetris.worker.v1.FramesH\x00\x12\x30\n\x05state\x18\x06 \x01(\x0b\x32\x1f.mltetris.worker.v1.StateReportH\x00\x12,\n\x06notice\x18\x07 \x01(\x0b\x32\x1a.mltetris.worker.v1.NoticeH\x00\x12\x30\n\x08\x66inished\x18\x08 \x01(\x0b\x32\x1c.mltetris.worker.v1.FinishedH\x00\x12\x32\n\theartbeat\x18\t \x01(\x0b\x32\x1d.mltetris.worker.v1.HeartbeatH\x00\x42\x07\n\x05\x65vent\"Z\n\x05Hello\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x14\n\x0c\x61\x63knowledged\x18\x02 \x01(\x04\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.mltetris.worker.v1.WorkerState\"2\n\x08\x45pisodes\x12&\n\x08\x65pisodes\x18\x01 \x03(\x0b\x32\x14.mltetris.v1.Episode\"1\n\x06\x46rames\x12\'\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x17.mltetris.v1.BoardFrame\"\xba\x01\n\x0bStateReport\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x1f.mltetris.worker.v1.WorkerState\x12\x0f\n\x07\x63ommand\x18\x02 \x01(\x04\x12+\n\x08training\x18\x03 \x01(\x0b\x32\x19.mltetris.v1.TrainingSpec\x12#\n\x04\x64\x65mo\x18\x04 \x01(\x0b\x32\x15.mltetris.v1.DemoSpec\x12\x18\n\x10\x66irst_placements\x18\x05 \x01(\x04\"\x16\n\x06Notice\x12\x0c\n\x04text\x18\x01 \x01(\t\"U\n\x08\x46inished\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.mltetris.v1.RunReason\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"\x0b\n\tHeartbeat\"\xc5\x03\n\x0e\x41ttachResponse\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x04\x12.\n\x07welcome\x18\x02 \x01(\x0b\x32\x1b.mltetris.worker.v1.WelcomeH\x00\x12&\n\x03\x61\x63k\x18\x03 \x01(\x0b\x32\x17.mltetris.worker.v1.AckH\x00\x12*\n\x05watch\x18\x04 \x01(\x0b\x32\x19.mltetris.worker.v1.WatchH\x00\x12*\n\x05pause\x18\x05 \x01(\x0b\x32\x19.mltetris.worker.v1.PauseH\x00\x12,\n\x06resume\x18\x06 \x01(\x0b\x32\x1a.mltetris.worker.v1.ResumeH\x00\x12(\n\x04stop\x18\x07 \x01(\x0b\x32\x18.mltetris.worker.v1.StopH\x00\x12*\n\x07\x63ontrol\x18\x08 \x01(\x0b\x32\x17.mltetris.v1.RunControlH\x00\x12,\n\x06update\x18\t \x01(\x0b\x32\x1a.mltetris.worker.v1.UpdateH\x00\x12\x35\n\x0bsave_latest\x18\n \x01(\x0b\x32\x1e.mltetris.worker.v1.SaveLatestH\x00\x42\t\n\x07message\"\xbf\x02\n\x07Welcome\x12-\n\x08training\x18\x01 \x01(\x0b\x32\x19.mltetris.v1.TrainingSpecH\x00\x12%\n\x04\x64\x65mo\x18\x02 \x01(\x0b\x32\x15.mltetris.v1.DemoSpecH\x00\x12(\n\x07\x63ontrol\x18\x03 \x01(\x0b\x32\x17.mltetris.v1.RunControl\x12(\n\x05watch\x18\x04 \x01(\x0b\x32\x19.mltetris.worker.v1.Watch\x12\x14\n\x0c\x61\x63knowledged\x18\x05 \x01(\x04\x12(\n\x05grace\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12\x32\n\nresumption\x18\x08 \x01(\x0b\x32\x1e.mltetris.worker.v1.ResumptionB\x06\n\x04spec\"\xfe\x01\n\nResumption\x12/\n\ncheckpoint\x18\x01 \x01(\x0e\x32\x1b.mltetris.v1.CheckpointKind\x12\x17\n\x0fmetric_sequence\x18\x02 \x01(\x04\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10\x66irst_placements\x18\x04 \x01(\x04\x12%\n\x04\x62\x65st\x18\x05 \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12%\n\x04last\x18\x06 \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12\x12\n\nbest_lines\x18\x07 \x01(\x04\"\x17\n\x03\x41\x63k\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"0\n\x05Watch\x12\x0f\n\x07max_fps\x18\x01 \x01(\x01\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\"\x07\n\x05Pause\"\x08\n\x06Resume\"\x06\n\x04Stop\"\xbb\x01\n\x06Update\x12\x1a\n\rlearning_rate\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0b\x65xploration\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12#\n\x06\x62udget\x18\x03 \x01(\x0b\x32\x13.mltetris.v1.Budget\x12\x34\n\x11\x65valuation_period\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\n\x0e_learning_rateB\x0e\n\x0c_exploration\"\x0c\n\nSaveLatest\"B\n\x0e\x43heckpointFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xc5\x01\n\x10\x43heckpointHeader\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.mltetris.v1.CheckpointKind\x12\x12\n\nmodel_json\x18\x02 \x01(\t\x12\x12\n\nplacements\x18\x03 \x01(\x04\x12+\n\nevaluation\x18\x04 \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12\x31\n\x05\x66iles\x18\x05 \x03(\x0b\x32\".mltetris.worker.v1.CheckpointFile\"X\n\x11SpooledCheckpoint\x12\x34\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeader\x12\r\n\x05\x66iles\x18\x02 \x03(\x0c\"g\n\x14PutCheckpointRequest\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"H\n\x15PutCheckpointResponse\x12/\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x1b.mltetris.v1.CheckpointInfo\"b\n\x14GetCheckpointRequest\x12\x0e\n\x04slot\x18\x01 \x01(\tH\x00\x12\x30\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x1a.mltetris.v1.RunCheckpointH\x00\x42\x08\n\x06source\"h\n\x15GetCheckpointResponse\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part*^\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_STATE_RUNNING\x10\x01\x12\x17\n\x13WORKER_STATE_PAUSED\x10\x02\x32\xb4\x02\n\rWorkerService\x12S\n\x06\x41ttach\x12!.mltetris.worker.v1.AttachRequest\x1a\".mltetris.worker.v1.AttachResponse(\x01\x30\x01\x12\x66\n\rPutCheckpoint\x12(.mltetris.worker.v1.PutCheckpointRequest\x1a).mltetris.worker.v1.PutCheckpointResponse(\x01\x12\x66\n\rGetCheckpoint\x12(.mltetris.worker.v1.GetCheckpointRequest\x1a).mltetris.worker.v1.GetCheckpointResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmltetris/worker/v1/worker.proto\x12\x12mltetris.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x1bmltetris/v1/benchmark.proto\x1a\x17mltetris/v1/board.proto\x1a\x19mltetris/v1/dataset.proto\x1a\x15mltetris/v1/run.proto\"\x9f\x04\n\rAttachRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x05hello\x18\x02 \x01(\x0b\x32\x19.mltetris.worker.v1.HelloH\x00\x12+\n\x07metrics\x18\x03 \x01(\x0b\x32\x18.mltetris.v1.MetricPointH\x00\x12\x30\n\x08\x65pisodes\x18\x04 \x01(\x0b\x32\x1c.mltetris.worker.v1.EpisodesH\x00\x12,\n\x06\x66rames\x18\x05 \x01(\x0b\x32\x1a.mltetris.worker.v1.FramesH\x00\x12\x30\n\x05state\x18\x06 \x01(\x0b\x32\x1f.mltetris.worker.v1.StateReportH\x00\x12,\n\x06notice\x18\x07 \x01(\x0b\x32\x1a.mltetris.worker.v1.NoticeH\x00\x12\x30\n\x08\x66inished\x18\x08 \x01(\x0b\x32\x1c.mltetris.worker.v1.FinishedH\x00\x12\x32\n\theartbeat\x18\t \x01(\x0b\x32\x1d.mltetris.worker.v1.HeartbeatH\x00\x12\x38\n\x10\x62\x65nchmark_result\x18\n \x01(\x0b\x32\x1c.mltetris.v1.BenchmarkResultH\x00\x12:\n\x11simulation_result\x18\x0b \x01(\x0b\x32\x1d.mltetris.v1.SimulationResultH\x00\x42\x07\n\x05\x65vent\"Z\n\x05Hello\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x14\n\x0c\x61\x63knowledged\x18\x02 \x01(\x04\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.mltetris.worker.v1.WorkerState\"2\n\x08\x45pisodes\x12&\n\x08\x65pisodes\x18\x01 \x03(\x0b\x32\x14.mltetris.v1.Episode\"1\n\x06\x46rames\x12\'\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x17.mltetris.v1.BoardFrame\"\x9a\x02\n\x0bStateReport\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x1f.mltetris.worker.v1.WorkerState\x12\x0f\n\x07\x63ommand\x18\x02 \x01(\x04\x12+\n\x08training\x18\x03 \x01(\x0b\x32\x19.mltetris.v1.TrainingSpec\x12#\n\x04\x64\x65mo\x18\x04 \x01(\x0b\x32\x15.mltetris.v1.DemoSpec\x12\x18\n\x10\x66irst_placements\x18\x05 \x01(\x04\x12-\n\tbenchmark\x18\x06 \x01(\x0b\x32\x1a.mltetris.v1.BenchmarkSpec\x12/\n\nsimulation\x18\x07 \x01(\x0b\x32\x1b.mltetris.v1.SimulationSpec\"\x16\n\x06Notice\x12\x0c\n\x04text\x18\x01 \x01(\t\"U\n\x08\x46inished\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.mltetris.v1.RunReason\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"\x0b\n\tHeartbeat\"\xc5\x03\n\x0e\x41ttachResponse\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x04\x12.\n\x07welcome\x18\x02 \x01(\x0b\x32\x1b.mltetris.worker.v1.WelcomeH\x00\x12&\n\x03\x61\x63k\x18\x03 \x01(\x0b\x32\x17.mltetris.worker.v1.AckH\x00\x12*\n\x05watch\x18\x04 \x01(\x0b\x32\x19.mltetris.worker.v1.WatchH\x00\x12*\n\x05pause\x18\x05 \x01(\x0b\x32\x19.mltetris.worker.v1.PauseH\x00\x12,\n\x06resume\x18\x06 \x01(\x0b\x32\x1a.mltetris.worker.v1.ResumeH\x00\x12(\n\x04stop\x18\x07 \x01(\x0b\x32\x18.mltetris.worker.v1.StopH\x00\x12*\n\x07\x63ontrol\x18\x08 \x01(\x0b\x32\x17.mltetris.v1.RunControlH\x00\x12,\n\x06update\x18\t \x01(\x0b\x32\x1a.mltetris.worker.v1.UpdateH\x00\x12\x35\n\x0bsave_latest\x18\n \x01(\x0b\x32\x1e.mltetris.worker.v1.SaveLatestH\x00\x42\t\n\x07message\"\xa3\x03\n\x07Welcome\x12-\n\x08training\x18\x01 \x01(\x0b\x32\x19.mltetris.v1.TrainingSpecH\x00\x12%\n\x04\x64\x65mo\x18\x02 \x01(\x0b\x32\x15.mltetris.v1.DemoSpecH\x00\x12/\n\tbenchmark\x18\t \x01(\x0b\x32\x1a.mltetris.v1.BenchmarkSpecH\x00\x12\x31\n\nsimulation\x18\n \x01(\x0b\x32\x1b.mltetris.v1.SimulationSpecH\x00\x12(\n\x07\x63ontrol\x18\x03 \x01(\x0b\x32\x17.mltetris.v1.RunControl\x12(\n\x05watch\x18\x04 \x01(\x0b\x32\x19.mltetris.worker.v1.Watch\x12\x14\n\x0c\x61\x63knowledged\x18\x05 \x01(\x04\x12(\n\x05grace\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12\x32\n\nresumption\x18\x08 \x01(\x0b\x32\x1e.mltetris.worker.v1.ResumptionB\x06\n\x04spec\"\xfe\x01\n\nResumption\x12/\n\ncheckpoint\x18\x01 \x01(\x0e\x32\x1b.mltetris.v1.CheckpointKind\x12\x17\n\x0fmetric_sequence\x18\x02 \x01(\x04\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10\x66irst_placements\x18\x04 \x01(\x04\x12%\n\x04\x62\x65st\x18\x05 \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12%\n\x04last\x18\x06 \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12\x12\n\nbest_lines\x18\x07 \x01(\x04\"\x17\n\x03\x41\x63k\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"0\n\x05Watch\x12\x0f\n\x07max_fps\x18\x01 \x01(\x01\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\"\x07\n\x05Pause\"\x08\n\x06Resume\"\x06\n\x04Stop\"\xbb\x01\n\x06Update\x12\x1a\n\rlearning_rate\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0b\x65xploration\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12#\n\x06\x62udget\x18\x03 \x01(\x0b\x32\x13.mltetris.v1.Budget\x12\x34\n\x11\x65valuation_period\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\n\x0e_learning_rateB\x0e\n\x0c_exploration\"\x0c\n\nSaveLatest\"B\n\x0e\x43heckpointFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xde\x01\n\x10\x43heckpointHeader\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.mltetris.v1.CheckpointKind\x12\x12\n\nmodel_json\x18\x02 \x01(\t\x12\x12\n\nplacements\x18\x03 \x01(\x04\x12+\n\nevaluation\x18\x04 \x01(\x0b\x32\x17.mltetris.v1.Evaluation\x12\x31\n\x05\x66iles\x18\x05 \x03(\x0b\x32\".mltetris.worker.v1.CheckpointFile\x12\x17\n\x0fmanifest_sha256\x18\x06 \x01(\t\"X\n\x11SpooledCheckpoint\x12\x34\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeader\x12\r\n\x05\x66iles\x18\x02 \x03(\x0c\"g\n\x14PutCheckpointRequest\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"H\n\x15PutCheckpointResponse\x12/\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x1b.mltetris.v1.CheckpointInfo\"b\n\x14GetCheckpointRequest\x12\x0e\n\x04slot\x18\x01 \x01(\tH\x00\x12\x30\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x1a.mltetris.v1.RunCheckpointH\x00\x42\x08\n\x06source\"h\n\x15GetCheckpointResponse\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.mltetris.worker.v1.CheckpointHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"T\n\x11PutDatasetRequest\x12&\n\x06header\x18\x01 \x01(\x0b\x32\x14.mltetris.v1.DatasetH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\";\n\x12PutDatasetResponse\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.mltetris.v1.Dataset\"\x18\n\x16GetTrajectoriesRequest\"Z\n\x17GetTrajectoriesResponse\x12&\n\x06header\x18\x01 \x01(\x0b\x32\x14.mltetris.v1.DatasetH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part*^\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_STATE_RUNNING\x10\x01\x12\x17\n\x13WORKER_STATE_PAUSED\x10\x02\x32\x81\x04\n\rWorkerService\x12S\n\x06\x41ttach\x12!.mltetris.worker.v1.AttachRequest\x1a\".mltetris.worker.v1.AttachResponse(\x01\x30\x01\x12\x66\n\rPutCheckpoint\x12(.mltetris.worker.v1.PutCheckpointRequest\x1a).mltetris.worker.v1.PutCheckpointResponse(\x01\x12\x66\n\rGetCheckpoint\x12(.mltetris.worker.v1.GetCheckpointRequest\x1a).mltetris.worker.v1.GetCheckpointResponse0\x01\x12]\n\nPutDataset\x12%.mltetris.worker.v1.PutDatasetRequest\x1a&.mltetris.worker.v1.PutDatasetResponse(\x01\x12l\n\x0fGetTrajectories\x12*.mltetris.worker.v1.GetTrajectoriesRequest\x1a+.mltetris.worker.v1.GetTrajectoriesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mltetris.worker.v1.worker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKERSTATE']._serialized_start=3180
-  _globals['_WORKERSTATE']._serialized_end=3274
-  _globals['_ATTACHREQUEST']._serialized_start=161
-  _globals['_ATTACHREQUEST']._serialized_end=586
-  _globals['_HELLO']._serialized_start=588
-  _globals['_HELLO']._serialized_end=678
-  _globals['_EPISODES']._serialized_start=680
-  _globals['_EPISODES']._serialized_end=730
-  _globals['_FRAMES']._serialized_start=732
-  _globals['_FRAMES']._serialized_end=781
-  _globals['_STATEREPORT']._serialized_start=784
-  _globals['_STATEREPORT']._serialized_end=970
-  _globals['_NOTICE']._serialized_start=972
-  _globals['_NOTICE']._serialized_end=994
-  _globals['_FINISHED']._serialized_start=996
-  _globals['_FINISHED']._serialized_end=1081
-  _globals['_HEARTBEAT']._serialized_start=1083
-  _globals['_HEARTBEAT']._serialized_end=1094
-  _globals['_ATTACHRESPONSE']._serialized_start=1097
-  _globals['_ATTACHRESPONSE']._serialized_end=1550
-  _globals['_WELCOME']._serialized_start=1553
-  _globals['_WELCOME']._serialized_end=1872
-  _globals['_RESUMPTION']._serialized_start=1875
-  _globals['_RESUMPTION']._serialized_end=2129
-  _globals['_ACK']._serialized_start=2131
-  _globals['_ACK']._serialized_end=2154
-  _globals['_WATCH']._serialized_start=2156
-  _globals['_WATCH']._serialized_end=2204
-  _globals['_PAUSE']._serialized_start=2206
-  _globals['_PAUSE']._serialized_end=2213
-  _globals['_RESUME']._serialized_start=2215
-  _globals['_RESUME']._serialized_end=2223
-  _globals['_STOP']._serialized_start=2225
-  _globals['_STOP']._serialized_end=2231
-  _globals['_UPDATE']._serialized_start=2234
-  _globals['_UPDATE']._serialized_end=2421
-  _globals['_SAVELATEST']._serialized_start=2423
-  _globals['_SAVELATEST']._serialized_end=2435
-  _globals['_CHECKPOINTFILE']._serialized_start=2437
-  _globals['_CHECKPOINTFILE']._serialized_end=2503
-  _globals['_CHECKPOINTHEADER']._serialized_start=2506
-  _globals['_CHECKPOINTHEADER']._serialized_end=2703
-  _globals['_SPOOLEDCHECKPOINT']._serialized_start=2705
-  _globals['_SPOOLEDCHECKPOINT']._serialized_end=2793
-  _globals['_PUTCHECKPOINTREQUEST']._serialized_start=2795
-  _globals['_PUTCHECKPOINTREQUEST']._serialized_end=2898
-  _globals['_PUTCHECKPOINTRESPONSE']._serialized_start=2900
-  _globals['_PUTCHECKPOINTRESPONSE']._serialized_end=2972
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=2974
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=3072
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=3074
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=3178
-  _globals['_WORKERSERVICE']._serialized_start=3277
-  _globals['_WORKERSERVICE']._serialized_end=3585
+  _globals['_WORKERSTATE']._serialized_start=3840
+  _globals['_WORKERSTATE']._serialized_end=3934
+  _globals['_ATTACHREQUEST']._serialized_start=217
+  _globals['_ATTACHREQUEST']._serialized_end=760
+  _globals['_HELLO']._serialized_start=762
+  _globals['_HELLO']._serialized_end=852
+  _globals['_EPISODES']._serialized_start=854
+  _globals['_EPISODES']._serialized_end=904
+  _globals['_FRAMES']._serialized_start=906
+  _globals['_FRAMES']._serialized_end=955
+  _globals['_STATEREPORT']._serialized_start=958
+  _globals['_STATEREPORT']._serialized_end=1240
+  _globals['_NOTICE']._serialized_start=1242
+  _globals['_NOTICE']._serialized_end=1264
+  _globals['_FINISHED']._serialized_start=1266
+  _globals['_FINISHED']._serialized_end=1351
+  _globals['_HEARTBEAT']._serialized_start=1353
+  _globals['_HEARTBEAT']._serialized_end=1364
+  _globals['_ATTACHRESPONSE']._serialized_start=1367
+  _globals['_ATTACHRESPONSE']._serialized_end=1820
+  _globals['_WELCOME']._serialized_start=1823
+  _globals['_WELCOME']._serialized_end=2242
+  _globals['_RESUMPTION']._serialized_start=2245
+  _globals['_RESUMPTION']._serialized_end=2499
+  _globals['_ACK']._serialized_start=2501
+  _globals['_ACK']._serialized_end=2524
+  _globals['_WATCH']._serialized_start=2526
+  _globals['_WATCH']._serialized_end=2574
+  _globals['_PAUSE']._serialized_start=2576
+  _globals['_PAUSE']._serialized_end=2583
+  _globals['_RESUME']._serialized_start=2585
+  _globals['_RESUME']._serialized_end=2593
+  _globals['_STOP']._serialized_start=2595
+  _globals['_STOP']._serialized_end=2601
+  _globals['_UPDATE']._serialized_start=2604
+  _globals['_UPDATE']._serialized_end=2791
+  _globals['_SAVELATEST']._serialized_start=2793
+  _globals['_SAVELATEST']._serialized_end=2805
+  _globals['_CHECKPOINTFILE']._serialized_start=2807
+  _globals['_CHECKPOINTFILE']._serialized_end=2873
+  _globals['_CHECKPOINTHEADER']._serialized_start=2876
+  _globals['_CHECKPOINTHEADER']._serialized_end=3098
+  _globals['_SPOOLEDCHECKPOINT']._serialized_start=3100
+  _globals['_SPOOLEDCHECKPOINT']._serialized_end=3188
+  _globals['_PUTCHECKPOINTREQUEST']._serialized_start=3190
+  _globals['_PUTCHECKPOINTREQUEST']._serialized_end=3293
+  _globals['_PUTCHECKPOINTRESPONSE']._serialized_start=3295
+  _globals['_PUTCHECKPOINTRESPONSE']._serialized_end=3367
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=3369
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=3467
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=3469
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=3573
+  _globals['_PUTDATASETREQUEST']._serialized_start=3575
+  _globals['_PUTDATASETREQUEST']._serialized_end=3659
+  _globals['_PUTDATASETRESPONSE']._serialized_start=3661
+  _globals['_PUTDATASETRESPONSE']._serialized_end=3720
+  _globals['_GETTRAJECTORIESREQUEST']._serialized_start=3722
+  _globals['_GETTRAJECTORIESREQUEST']._serialized_end=3746
+  _globals['_GETTRAJECTORIESRESPONSE']._serialized_start=3748
+  _globals['_GETTRAJECTORIESRESPONSE']._serialized_end=3838
+  _globals['_WORKERSERVICE']._serialized_start=3937
+  _globals['_WORKERSERVICE']._serialized_end=4450
 # @@protoc_insertion_point(module_scope)

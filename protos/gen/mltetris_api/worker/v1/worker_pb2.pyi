@@ -16,7 +16,9 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from mltetris_api.v1 import benchmark_pb2 as _benchmark_pb2
 from mltetris_api.v1 import board_pb2 as _board_pb2
+from mltetris_api.v1 import dataset_pb2 as _dataset_pb2
 from mltetris_api.v1 import run_pb2 as _run_pb2
 import builtins as _builtins
 import sys
@@ -68,9 +70,11 @@ class AttachRequest(_message.Message):
     NOTICE_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    BENCHMARK_RESULT_FIELD_NUMBER: _builtins.int
+    SIMULATION_RESULT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Number of the event, from 1, for those that must not be lost (metrics,
-    episodes, state, notice, finished); 0 for the others (hello, frames,
+    episodes, state, notice, finished, results); 0 for the others (hello, frames,
     heartbeat). What was not acknowledged is sent again after a reconnect.
     """
     @_builtins.property
@@ -105,6 +109,14 @@ class AttachRequest(_message.Message):
     def heartbeat(self) -> Global___Heartbeat:
         """Nothing to say for a while, but alive."""
 
+    @_builtins.property
+    def benchmark_result(self) -> _benchmark_pb2.BenchmarkResult:
+        """Of a benchmark: its result so far."""
+
+    @_builtins.property
+    def simulation_result(self) -> _run_pb2.SimulationResult:
+        """Of a simulation: its result so far."""
+
     def __init__(
         self,
         *,
@@ -117,12 +129,14 @@ class AttachRequest(_message.Message):
         notice: Global___Notice | None = ...,
         finished: Global___Finished | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        benchmark_result: _benchmark_pb2.BenchmarkResult | None = ...,
+        simulation_result: _run_pb2.SimulationResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["episodes", b"episodes", "event", b"event", "finished", b"finished", "frames", b"frames", "heartbeat", b"heartbeat", "hello", b"hello", "metrics", b"metrics", "notice", b"notice", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["benchmark_result", b"benchmark_result", "episodes", b"episodes", "event", b"event", "finished", b"finished", "frames", b"frames", "heartbeat", b"heartbeat", "hello", b"hello", "metrics", b"metrics", "notice", b"notice", "simulation_result", b"simulation_result", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["episodes", b"episodes", "event", b"event", "finished", b"finished", "frames", b"frames", "heartbeat", b"heartbeat", "hello", b"hello", "metrics", b"metrics", "notice", b"notice", "sequence", b"sequence", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark_result", b"benchmark_result", "episodes", b"episodes", "event", b"event", "finished", b"finished", "frames", b"frames", "heartbeat", b"heartbeat", "hello", b"hello", "metrics", b"metrics", "notice", b"notice", "sequence", b"sequence", "simulation_result", b"simulation_result", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["hello", "metrics", "episodes", "frames", "state", "notice", "finished", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["hello", "metrics", "episodes", "frames", "state", "notice", "finished", "heartbeat", "benchmark_result", "simulation_result"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -217,6 +231,8 @@ class StateReport(_message.Message):
     TRAINING_FIELD_NUMBER: _builtins.int
     DEMO_FIELD_NUMBER: _builtins.int
     FIRST_PLACEMENTS_FIELD_NUMBER: _builtins.int
+    BENCHMARK_FIELD_NUMBER: _builtins.int
+    SIMULATION_FIELD_NUMBER: _builtins.int
     state: Global___WorkerState.ValueType
     """The state."""
     command: _builtins.int
@@ -231,6 +247,14 @@ class StateReport(_message.Message):
     def demo(self) -> _run_pb2.DemoSpec:
         """Likewise, of a demo."""
 
+    @_builtins.property
+    def benchmark(self) -> _run_pb2.BenchmarkSpec:
+        """Likewise, of a benchmark."""
+
+    @_builtins.property
+    def simulation(self) -> _run_pb2.SimulationSpec:
+        """Likewise, of a simulation."""
+
     def __init__(
         self,
         *,
@@ -239,10 +263,12 @@ class StateReport(_message.Message):
         training: _run_pb2.TrainingSpec | None = ...,
         demo: _run_pb2.DemoSpec | None = ...,
         first_placements: _builtins.int = ...,
+        benchmark: _run_pb2.BenchmarkSpec | None = ...,
+        simulation: _run_pb2.SimulationSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["demo", b"demo", "training", b"training"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "demo", b"demo", "simulation", b"simulation", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "demo", b"demo", "first_placements", b"first_placements", "state", b"state", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "command", b"command", "demo", b"demo", "first_placements", b"first_placements", "simulation", b"simulation", "state", b"state", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -401,6 +427,8 @@ class Welcome(_message.Message):
 
     TRAINING_FIELD_NUMBER: _builtins.int
     DEMO_FIELD_NUMBER: _builtins.int
+    BENCHMARK_FIELD_NUMBER: _builtins.int
+    SIMULATION_FIELD_NUMBER: _builtins.int
     CONTROL_FIELD_NUMBER: _builtins.int
     WATCH_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
@@ -418,6 +446,14 @@ class Welcome(_message.Message):
     @_builtins.property
     def demo(self) -> _run_pb2.DemoSpec:
         """A demo; its slots are named."""
+
+    @_builtins.property
+    def benchmark(self) -> _run_pb2.BenchmarkSpec:
+        """A benchmark."""
+
+    @_builtins.property
+    def simulation(self) -> _run_pb2.SimulationSpec:
+        """A simulation; its player and its dataset are named."""
 
     @_builtins.property
     def control(self) -> _run_pb2.RunControl:
@@ -440,6 +476,8 @@ class Welcome(_message.Message):
         *,
         training: _run_pb2.TrainingSpec | None = ...,
         demo: _run_pb2.DemoSpec | None = ...,
+        benchmark: _run_pb2.BenchmarkSpec | None = ...,
+        simulation: _run_pb2.SimulationSpec | None = ...,
         control: _run_pb2.RunControl | None = ...,
         watch: Global___Watch | None = ...,
         acknowledged: _builtins.int = ...,
@@ -447,11 +485,11 @@ class Welcome(_message.Message):
         paused: _builtins.bool = ...,
         resumption: Global___Resumption | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "demo", b"demo", "grace", b"grace", "resumption", b"resumption", "spec", b"spec", "training", b"training", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["benchmark", b"benchmark", "control", b"control", "demo", b"demo", "grace", b"grace", "resumption", b"resumption", "simulation", b"simulation", "spec", b"spec", "training", b"training", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "control", b"control", "demo", b"demo", "grace", b"grace", "paused", b"paused", "resumption", b"resumption", "spec", b"spec", "training", b"training", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "benchmark", b"benchmark", "control", b"control", "demo", b"demo", "grace", b"grace", "paused", b"paused", "resumption", b"resumption", "simulation", b"simulation", "spec", b"spec", "training", b"training", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["training", "demo"]  # noqa: Y015
+    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["training", "demo", "benchmark", "simulation"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_spec) -> _WhichOneofReturnType_spec | None: ...
 
@@ -713,12 +751,15 @@ class CheckpointHeader(_message.Message):
     PLACEMENTS_FIELD_NUMBER: _builtins.int
     EVALUATION_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
+    MANIFEST_SHA256_FIELD_NUMBER: _builtins.int
     kind: _run_pb2.CheckpointKind.ValueType
     """Which of the run's checkpoints."""
     model_json: _builtins.str
     """What the model is: JSON, the `model` part of the manifest (docs/checkpoints.md)."""
     placements: _builtins.int
     """The run's placements."""
+    manifest_sha256: _builtins.str
+    """SHA-256 of the manifest, hex; only from the server."""
     @_builtins.property
     def evaluation(self) -> _run_pb2.Evaluation:
         """The evaluation of its weights, where there is one."""
@@ -735,10 +776,11 @@ class CheckpointHeader(_message.Message):
         placements: _builtins.int = ...,
         evaluation: _run_pb2.Evaluation | None = ...,
         files: _abc.Iterable[Global___CheckpointFile] | None = ...,
+        manifest_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "files", b"files", "kind", b"kind", "model_json", b"model_json", "placements", b"placements"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "files", b"files", "kind", b"kind", "manifest_sha256", b"manifest_sha256", "model_json", b"model_json", "placements", b"placements"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -887,3 +929,104 @@ class GetCheckpointResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___GetCheckpointResponse: _TypeAlias = GetCheckpointResponse  # noqa: Y015
+
+@_typing.final
+class PutDatasetRequest(_message.Message):
+    """The header first, then the bytes of all files in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """Up to 1 MiB."""
+    @_builtins.property
+    def header(self) -> _dataset_pb2.Dataset:
+        """Once, first: everything but name, Minari id, creation time and run, which the server knows."""
+
+    def __init__(
+        self,
+        *,
+        header: _dataset_pb2.Dataset | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___PutDatasetRequest: _TypeAlias = PutDatasetRequest  # noqa: Y015
+
+@_typing.final
+class PutDatasetResponse(_message.Message):
+    """It is stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dataset(self) -> _dataset_pb2.Dataset:
+        """As what."""
+
+    def __init__(
+        self,
+        *,
+        dataset: _dataset_pb2.Dataset | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutDatasetResponse: _TypeAlias = PutDatasetResponse  # noqa: Y015
+
+@_typing.final
+class GetTrajectoriesRequest(_message.Message):
+    """Nothing to ask: a run has one dataset to learn from at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTrajectoriesRequest: _TypeAlias = GetTrajectoriesRequest  # noqa: Y015
+
+@_typing.final
+class GetTrajectoriesResponse(_message.Message):
+    """The header first, then the bytes of its file of trajectories."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """Up to 1 MiB."""
+    @_builtins.property
+    def header(self) -> _dataset_pb2.Dataset:
+        """Once, first; of `files` only that one."""
+
+    def __init__(
+        self,
+        *,
+        header: _dataset_pb2.Dataset | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___GetTrajectoriesResponse: _TypeAlias = GetTrajectoriesResponse  # noqa: Y015

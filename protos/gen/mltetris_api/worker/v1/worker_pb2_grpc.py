@@ -50,6 +50,16 @@ class WorkerServiceStub(object):
                 request_serializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.GetCheckpointRequest.SerializeToString,
                 response_deserializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.GetCheckpointResponse.FromString,
                 _registered_method=True)
+        self.PutDataset = channel.stream_unary(
+                '/mltetris.worker.v1.WorkerService/PutDataset',
+                request_serializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.PutDatasetRequest.SerializeToString,
+                response_deserializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.PutDatasetResponse.FromString,
+                _registered_method=True)
+        self.GetTrajectories = channel.unary_stream(
+                '/mltetris.worker.v1.WorkerService/GetTrajectories',
+                request_serializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.GetTrajectoriesRequest.SerializeToString,
+                response_deserializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.GetTrajectoriesResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer(object):
@@ -77,6 +87,21 @@ class WorkerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutDataset(self, request_iterator, context):
+        """Stores the dataset that this run has made, whole or not at all: a header, then chunks of its
+        files in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTrajectories(self, request, context):
+        """Reads the trajectories of the dataset that this run was told to learn from.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +119,16 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.GetCheckpoint,
                     request_deserializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.GetCheckpointRequest.FromString,
                     response_serializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.GetCheckpointResponse.SerializeToString,
+            ),
+            'PutDataset': grpc.stream_unary_rpc_method_handler(
+                    servicer.PutDataset,
+                    request_deserializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.PutDatasetRequest.FromString,
+                    response_serializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.PutDatasetResponse.SerializeToString,
+            ),
+            'GetTrajectories': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetTrajectories,
+                    request_deserializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.GetTrajectoriesRequest.FromString,
+                    response_serializer=mltetris_dot_worker_dot_v1_dot_worker__pb2.GetTrajectoriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +213,60 @@ class WorkerService(object):
             '/mltetris.worker.v1.WorkerService/GetCheckpoint',
             mltetris_dot_worker_dot_v1_dot_worker__pb2.GetCheckpointRequest.SerializeToString,
             mltetris_dot_worker_dot_v1_dot_worker__pb2.GetCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutDataset(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/mltetris.worker.v1.WorkerService/PutDataset',
+            mltetris_dot_worker_dot_v1_dot_worker__pb2.PutDatasetRequest.SerializeToString,
+            mltetris_dot_worker_dot_v1_dot_worker__pb2.PutDatasetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrajectories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mltetris.worker.v1.WorkerService/GetTrajectories',
+            mltetris_dot_worker_dot_v1_dot_worker__pb2.GetTrajectoriesRequest.SerializeToString,
+            mltetris_dot_worker_dot_v1_dot_worker__pb2.GetTrajectoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

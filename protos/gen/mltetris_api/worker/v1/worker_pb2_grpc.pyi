@@ -45,6 +45,12 @@ class WorkerServiceStub:
     """Stores a checkpoint, whole or not at all: a header, then chunks of its files in order."""
     GetCheckpoint: _grpc.UnaryStreamMultiCallable[_worker_pb2.GetCheckpointRequest, _worker_pb2.GetCheckpointResponse]
     """Reads a model that this run was told to use."""
+    PutDataset: _grpc.StreamUnaryMultiCallable[_worker_pb2.PutDatasetRequest, _worker_pb2.PutDatasetResponse]
+    """Stores the dataset that this run has made, whole or not at all: a header, then chunks of its
+    files in order.
+    """
+    GetTrajectories: _grpc.UnaryStreamMultiCallable[_worker_pb2.GetTrajectoriesRequest, _worker_pb2.GetTrajectoriesResponse]
+    """Reads the trajectories of the dataset that this run was told to learn from."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -57,6 +63,12 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Stores a checkpoint, whole or not at all: a header, then chunks of its files in order."""
     GetCheckpoint: _aio.UnaryStreamMultiCallable[_worker_pb2.GetCheckpointRequest, _worker_pb2.GetCheckpointResponse]  # type: ignore[assignment]
     """Reads a model that this run was told to use."""
+    PutDataset: _aio.StreamUnaryMultiCallable[_worker_pb2.PutDatasetRequest, _worker_pb2.PutDatasetResponse]  # type: ignore[assignment]
+    """Stores the dataset that this run has made, whole or not at all: a header, then chunks of its
+    files in order.
+    """
+    GetTrajectories: _aio.UnaryStreamMultiCallable[_worker_pb2.GetTrajectoriesRequest, _worker_pb2.GetTrajectoriesResponse]  # type: ignore[assignment]
+    """Reads the trajectories of the dataset that this run was told to learn from."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a server offers its workers."""
@@ -84,5 +96,23 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_pb2.GetCheckpointResponse], _abc.AsyncIterator[_worker_pb2.GetCheckpointResponse]]:
         """Reads a model that this run was told to use."""
+
+    @_abc_1.abstractmethod
+    def PutDataset(
+        self,
+        request_iterator: _MaybeAsyncIterator[_worker_pb2.PutDatasetRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.PutDatasetResponse, _abc.Awaitable[_worker_pb2.PutDatasetResponse]]:
+        """Stores the dataset that this run has made, whole or not at all: a header, then chunks of its
+        files in order.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTrajectories(
+        self,
+        request: _worker_pb2.GetTrajectoriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_worker_pb2.GetTrajectoriesResponse], _abc.AsyncIterator[_worker_pb2.GetTrajectoriesResponse]]:
+        """Reads the trajectories of the dataset that this run was told to learn from."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

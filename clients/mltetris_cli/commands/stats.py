@@ -1,0 +1,9 @@
+"""`mltetris stats`: the dashboard's totals."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
