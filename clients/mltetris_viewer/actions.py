@@ -27,6 +27,9 @@ class Action(enum.Enum):
     QUIT = "quit"
 
 
+_PACED = frozenset({run_pb2.RUN_KIND_TRAINING, run_pb2.RUN_KIND_DEMO})
+"""Kinds of runs whose watched game can be paced."""
+
 STEERING = frozenset(
     {
         Action.PAUSE,
@@ -56,14 +59,17 @@ def refusal(model: ViewerModel, action: Action) -> str | None:
         return "The run has ended"
     if run.state not in words.STEERABLE_STATES:
         return f"The run is {words.state(run).lower()}"
+    kind = words.kind(run).lower()
+    if action in (Action.SLOWER, Action.FASTER, Action.MODE) and run.kind not in _PACED:
+        return f"A {kind} always plays at full speed"
     headless = run.control.mode == run_pb2.RUN_MODE_HEADLESS
     if action in (Action.SLOWER, Action.FASTER) and headless:
         return "Headless runs at full speed: M changes to visual"
     training = run.kind == run_pb2.RUN_KIND_TRAINING
     if action is Action.VIEW and not training:
-        return "A demo has only the one view"
+        return f"A {kind} has only the one view"
     if action is Action.TRAINING_RATE and not training:
-        return "A demo learns nothing"
+        return f"A {kind} learns nothing"
     return None
 
 

@@ -93,13 +93,14 @@ def run(
     revision: int = 1,
     created: int = 0,
     demo: bool = False,
+    kind: run_pb2.RunKind.ValueType = run_pb2.RUN_KIND_TRAINING,
     mode: run_pb2.RunMode.ValueType = run_pb2.RUN_MODE_VISUAL,
     pace: float = 8.0,
 ) -> run_pb2.Run:
     """A run, by default a training that is running."""
     made = run_pb2.Run(
         id=run_id,
-        kind=run_pb2.RUN_KIND_DEMO if demo else run_pb2.RUN_KIND_TRAINING,
+        kind=run_pb2.RUN_KIND_DEMO if demo else kind,
         state=state,
         revision=revision,
     )

@@ -237,6 +237,9 @@ def test_how_fast_it_learns_goes_round() -> None:
         (run(mode=run_pb2.RUN_MODE_HEADLESS), Action.FASTER, "full speed"),
         (run(demo=True), Action.VIEW, "demo"),
         (run(), Action.NEXT_RUN, "no other run"),
+        (run(kind=run_pb2.RUN_KIND_BENCHMARK), Action.FASTER, "A benchmark always plays"),
+        (run(kind=run_pb2.RUN_KIND_SIMULATION), Action.MODE, "A simulation always plays"),
+        (run(kind=run_pb2.RUN_KIND_SIMULATION), Action.VIEW, "A simulation has only the one view"),
     ],
 )
 def test_what_cannot_be_done_is_said(run_: run_pb2.Run, action: Action, why: str) -> None:

@@ -118,7 +118,7 @@ def _charts(model: ViewerModel, palette: Palette) -> list[Chart]:
     if model.run is not None and not curves.caught_up:
         waiting = "Reading the history"
     first, second, *_ = palette.curves
-    if model.run is not None and model.run.kind == run_pb2.RUN_KIND_DEMO:
+    if model.run is not None and model.run.kind != run_pb2.RUN_KIND_TRAINING:
         return [
             Chart("Lines, game by game", [Line("", curves.lines, first, True)], empty=waiting),
             Chart("Score, game by game", [Line("", curves.score, second, True)], empty=waiting),

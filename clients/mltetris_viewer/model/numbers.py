@@ -87,11 +87,13 @@ def numbers(run: run_pb2.Run | None, point: run_pb2.MetricPoint, *, race: bool) 
             Number("Games", words.integer(point.episodes), "finished"),
             Number("Best game", best, "lines"),
         ]
-    if run is not None and run.kind == run_pb2.RUN_KIND_DEMO:
+    if run is not None and run.kind != run_pb2.RUN_KIND_TRAINING:
+        # A demo goes at a pace that somebody chose.
+        rate = "in all games" if run.kind == run_pb2.RUN_KIND_DEMO else _rate(run, point)
         return [
             Number("Games", words.integer(point.episodes), "finished"),
             Number("Best game", best, "lines"),
-            Number("Placements", words.compact(point.placements), "in all games"),
+            Number("Placements", words.compact(point.placements), rate),
             Number("Playing for", elapsed),
         ]
     return [
