@@ -12,9 +12,17 @@ import structlog
 from mltetris_api.v1 import run_pb2, trainer_pb2
 from mltetris_api.v1.run_pb2 import RunReason
 
-from mltetris_server.errors import NotFound, TooMany, Unavailable, WrongState
+from mltetris_server.errors import (
+    AlreadyExists,
+    DataLoss,
+    NotFound,
+    TooMany,
+    Unavailable,
+    WrongState,
+)
 from mltetris_server.runs import benchmark_specs, control, metrics, specs, states, uses
 from mltetris_server.runs.boards import DEFAULT_FPS
+from mltetris_server.runs.datasets import Datasets
 from mltetris_server.runs.events import RunEvents
 from mltetris_server.runs.launchers import Launcher
 from mltetris_server.runs.models import Models
@@ -57,6 +65,7 @@ class RunManager:
         history: History,
         disk: Thread,
         models: Models,
+        datasets: Datasets,
         launcher: Launcher,
         settings: RunSettings,
         address: str,
@@ -65,6 +74,7 @@ class RunManager:
         self._history = history
         self._disk = disk
         self._models = models
+        self._datasets = datasets
         self._settings = settings
         self._around = Surroundings(
             history=history,
@@ -111,7 +121,20 @@ class RunManager:
                 self._queue.add(live)
             else:
                 await live.restore(record.pid)
+                await self._note_dataset(live)
         await self._pump()
+
+    async def _note_dataset(self, live: LiveRun) -> None:
+        """Notes a dataset that the last server had stored when it died, and not noted yet."""
+        if not live.run.HasField("simulation") or live.run.simulation_result.stored:
+            return
+        try:
+            dataset = await self._datasets.of_run(live.run.simulation.dataset, live.id)
+        except DataLoss as error:
+            _log.warning("a dataset is damaged", run=live.id, error=str(error))
+            return
+        if dataset is not None and live.state not in states.FINAL:
+            await live.dataset_stored(dataset)
 
     async def close(self) -> None:
         """Ends every live run with its last checkpoint kept. QUEUED runs wait for the next server.
@@ -233,7 +256,21 @@ class RunManager:
                 asked = ("demo.slots", slots, request.demo.game)
         players, facts = await models.players(*asked)
         sources = [player.source for player in facts]
-        return specs.make_run(request, run_id, players=players, sources=sources)
+        run = specs.make_run(request, run_id, players=players, sources=sources)
+        if run.HasField("simulation"):
+            await self._check_dataset_free(run.simulation.dataset)
+        return run
+
+    async def _check_dataset_free(self, name: str) -> None:
+        """Raises AlreadyExists where a dataset or an unfinished simulation has the name."""
+        await self._datasets.check_free(name, "simulation.dataset")
+        for live in self._runs.values():
+            theirs = live.run.simulation.dataset
+            # As where it is stored: not every system tells upper from lower case.
+            if live.state not in states.FINAL and theirs.lower() == name.lower():
+                raise AlreadyExists(
+                    f"run {live.id} is making a dataset {theirs}: choose another name"
+                )
 
     async def _new_id(self, request: trainer_pb2.StartRunRequest) -> str:
         prefix = _PREFIXES[request.WhichOneof("spec") or ""]
@@ -307,6 +344,16 @@ class RunManager:
             raise WrongState(
                 f"{what} is in use by {', '.join(users)}: stop that first, or wait for the end"
             )
+
+    async def delete_dataset(self, name: str) -> None:
+        """Removes a dataset that no run needs that has not ended."""
+        # Not while a run is made of it.
+        async with self._starting:
+            self.refuse_in_use(
+                f"dataset {name}",
+                lambda run: uses.uses_dataset(run, name) or run.simulation.dataset == name,
+            )
+            await self._datasets.delete(name)
 
     async def delete(self, run_id: str) -> None:
         """Removes a final run with its history and its checkpoints."""

@@ -73,9 +73,10 @@ class Models:
         facts = [await self._player(player) for player in players]
         # The worker's choice, too: the game is the first one's where none is asked for.
         width = game.width if game.HasField("width") else facts[0].game.width
+        several = path.endswith("s")
         for i, player in enumerate(facts):
-            named = f"{path}[{i}]" if len(players) > 1 or path.endswith("s") else path
-            check_player(named if asked else f"{path.partition('.')[0]}.game.width", player, width)
+            field = f"{path}[{i}]" if asked and several else f"{path.partition('.')[0]}.game.width"
+            check_player(field, player, width)
         return players, facts
 
     async def _player(self, player: run_pb2.Player) -> ModelFacts:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from mltetris_api.v1 import run_pb2
+from mltetris_api.v1 import dataset_pb2, run_pb2
 from mltetris_api.v1.run_pb2 import RunReason
 from mltetris_api.worker.v1 import worker_pb2
 
@@ -69,6 +69,22 @@ def add_checkpoint(run: run_pb2.Run, info: run_pb2.CheckpointInfo) -> None:
     kept = [known for known in run.checkpoints if known.kind != info.kind]
     del run.checkpoints[:]
     run.checkpoints.extend(sorted([*kept, info], key=lambda known: known.kind))
+
+
+def add_dataset(run: run_pb2.Run, dataset: dataset_pb2.Dataset) -> None:
+    """Notes in `run`, a simulation, that its dataset is stored."""
+    run.simulation_result.CopyFrom(
+        run_pb2.SimulationResult(
+            dataset=dataset.name,
+            stored=True,
+            games=dataset.games,
+            cut_off_games=dataset.cut_off_games,
+            placements=dataset.placements,
+            mean_lines=dataset.mean_lines,
+            best_lines=dataset.best_lines,
+            size_bytes=dataset.size_bytes,
+        )
+    )
 
 
 def apply(

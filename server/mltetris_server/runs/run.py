@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 from google.rpc import code_pb2  # type: ignore[import-untyped]
-from mltetris_api.v1 import run_pb2
+from mltetris_api.v1 import dataset_pb2, run_pb2
 from mltetris_api.v1.run_pb2 import RunReason
 from mltetris_api.worker.v1 import worker_pb2
 
@@ -283,6 +283,20 @@ class LiveRun:
             changed = self.snapshot()
             reports.add_checkpoint(changed, info)
             await self.store(changed)
+
+    async def dataset_stored(self, dataset: dataset_pb2.Dataset) -> None:
+        """Notes that the dataset of this simulation has been stored.
+
+        Raises:
+            WrongState: the run has ended, and its worker with it.
+        """
+        async with self.lock:
+            if self.retired:
+                raise WrongState(f"run {self.id} is {states.name(self.state)}: nothing to do")
+            changed = self.snapshot()
+            reports.add_dataset(changed, dataset)
+            if changed != self.run:
+                await self.store(changed)
 
     # --- what it is told
 

@@ -8,6 +8,7 @@ from typing import Final
 from mltetris_api.v1 import run_pb2
 
 from mltetris_server.runs.uses import player_name
+from mltetris_server.storage import names
 
 _GAMES: Final = 100
 _LONGEST_NAME: Final = 64
@@ -15,6 +16,8 @@ _LONGEST_NAME: Final = 64
 
 def check(spec: run_pb2.SimulationSpec) -> None:
     """Raises InvalidArgument where no simulation can come of `spec`, whoever plays."""
+    if spec.dataset:
+        names.check_dataset_name(spec.dataset, field="simulation.dataset")
 
 
 def resolved(

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 from mltetris_api.v1 import policy_pb2, system_pb2, trainer_pb2
 from mltetris_api.worker.v1 import worker_pb2
 
+from mltetris_server.runs.datasets import Datasets
 from mltetris_server.runs.launchers.local import WORKER_COMMAND, LocalLauncher
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
@@ -40,6 +41,7 @@ from mltetris_server.service.trail import Trail
 from mltetris_server.service.trainer import TrainerServicer
 from mltetris_server.service.worker import WorkerServicer
 from mltetris_server.storage.datadir import DataDir
+from mltetris_server.storage.datasets import DatasetStore
 from mltetris_server.storage.history import History
 from mltetris_server.storage.run_store import RunStore
 from mltetris_server.storage.slots import REFERENCES, SlotStore
@@ -101,15 +103,20 @@ class Server:
     async def _assemble(cls, settings: ServerSettings, stack: contextlib.AsyncExitStack) -> Server:
         check(settings.listen, settings.security)
         data_dir = stack.enter_context(await asyncio.to_thread(DataDir.open, settings.data_dir))
-        # Two threads: a large import must not hold up the metrics.
+        # Three threads: a large import must not hold up the metrics, nor a dataset the models.
         history_thread = Thread("history", retries=True)
         stack.callback(history_thread.close)
         models_thread = Thread("models")
         stack.callback(models_thread.close)
+        # A dataset that finds no room is given up, and with it the room it took: no run need wait.
+        datasets_thread = Thread("datasets")
+        stack.callback(datasets_thread.close)
         history = stack.enter_context(await history_thread(History, data_dir.database))
         run_store = await models_thread(RunStore, data_dir.runs)
         slot_store = await models_thread(SlotStore, data_dir.slots, REFERENCES)
         models = Models(slot_store, run_store, models_thread)
+        dataset_store = await datasets_thread(DatasetStore, data_dir.datasets)
+        datasets = Datasets(dataset_store, datasets_thread)
 
         tokens = settings.security.tokens
         public = steadfast_server(public_options(settings.max_streams), [Gate(tokens)])
@@ -122,6 +129,7 @@ class Server:
             history=history,
             disk=history_thread,
             models=models,
+            datasets=datasets,
             launcher=LocalLauncher(run_store.log_path, settings.worker_command),
             settings=settings.runs,
             address=address,
@@ -131,7 +139,7 @@ class Server:
             return await history_thread(history.activity.add, entry)
 
         binder, worker_binder = Binder(Trail(keep), max_streams=settings.max_streams), Binder()
-        binder.register(public, _TRAINER, TrainerServicer(manager, models))
+        binder.register(public, _TRAINER, TrainerServicer(manager, models, datasets))
         system = SystemServicer(
             manager=manager,
             models=models,
@@ -149,7 +157,7 @@ class Server:
         asking = Binder(max_streams=settings.max_streams)
         asking.register(public, _HEALTH, health)
         add_reflection(public, asking, services)
-        worker_binder.register(private, _WORKER, WorkerServicer(manager, models))
+        worker_binder.register(private, _WORKER, WorkerServicer(manager, models, datasets))
 
         guard = SpaceGuard(
             Reserve(data_dir.root),

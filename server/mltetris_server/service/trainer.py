@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from mltetris_api.v1 import trainer_pb2
 
 from mltetris_server.runs import control
+from mltetris_server.runs.datasets import Datasets
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.specs import check_speed
@@ -20,9 +21,10 @@ from mltetris_server.service.slots import SlotMethods
 class TrainerServicer(SlotMethods, HistoryMethods, BenchmarkMethods, DatasetMethods):
     """Answers `mltetris.v1.TrainerService`."""
 
-    def __init__(self, manager: RunManager, models: Models) -> None:
+    def __init__(self, manager: RunManager, models: Models, datasets: Datasets) -> None:
         super().__init__(manager, models)
         self._manager = manager
+        self._datasets = datasets
 
     async def StartRun(
         self, request: trainer_pb2.StartRunRequest, context: Context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -13,19 +14,20 @@ from mltetris_server.errors import (
     DataLoss,
     DomainError,
     InvalidArgument,
-    NotSupported,
     PermissionDenied,
     Unauthenticated,
     WrongState,
 )
 from mltetris_server.runs import states
 from mltetris_server.runs.attachment import Attachment
+from mltetris_server.runs.datasets import Datasets
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.run import LiveRun
 from mltetris_server.runs.uses import players
 from mltetris_server.service.handlers import Context
-from mltetris_server.service.worker_events import check_event, check_header
+from mltetris_server.service.worker_events import check_dataset, check_event, check_header
+from mltetris_server.storage.dataset_record import TRAJECTORIES
 
 _CHUNK_BYTES = 1024 * 1024
 _MOST_BYTES = 256 * 1024 * 1024
@@ -34,9 +36,10 @@ _MOST_BYTES = 256 * 1024 * 1024
 class WorkerServicer:
     """Answers `mltetris.worker.v1.WorkerService`."""
 
-    def __init__(self, manager: RunManager, models: Models) -> None:
+    def __init__(self, manager: RunManager, models: Models, datasets: Datasets) -> None:
         self._manager = manager
         self._models = models
+        self._datasets = datasets
 
     async def Attach(
         self, requests: AsyncIterator[worker_pb2.AttachRequest], context: Context
@@ -105,14 +108,48 @@ class WorkerServicer:
         self, requests: AsyncIterator[worker_pb2.PutDatasetRequest], context: Context
     ) -> worker_pb2.PutDatasetResponse:
         """Stores the dataset of the caller's run, whole or not at all."""
-        raise NotSupported("datasets are not kept yet")
+        live = await self._run_of(context)
+        spec = _simulation_of(live.run)
+        first = await anext(requests, None)
+        if first is None or not first.HasField("header"):
+            raise InvalidArgument.field("header", "must come first")
+        check_dataset(first.header, spec.dataset)
+        dataset = await self._datasets.receive(
+            spec.dataset, live.id, first.header, self._chunks(live, requests, context)
+        )
+        await live.dataset_stored(dataset)
+        return worker_pb2.PutDatasetResponse(dataset=dataset)
+
+    async def _chunks(
+        self,
+        live: LiveRun,
+        requests: AsyncIterator[worker_pb2.PutDatasetRequest],
+        context: Context,
+    ) -> AsyncGenerator[bytes, None]:
+        """Yields what follows a header, as long as the run has this worker."""
+        async for request in requests:
+            if request.HasField("header"):
+                raise InvalidArgument.field("header", "comes once, first")
+            live.heard()
+            yield request.chunk
+        # Once more: the run may have got another worker meanwhile, or be over.
+        await self._run_of(context)
 
     async def GetTrajectories(
         self, request: worker_pb2.GetTrajectoriesRequest, context: Context
     ) -> AsyncGenerator[worker_pb2.GetTrajectoriesResponse, None]:
         """Sends the trajectories that the caller's run was told to learn from, and no others."""
-        raise NotSupported("datasets are not kept yet")
-        yield
+        live = await self._run_of(context)
+        name = live.run.training.warm_start.dataset
+        if not name:
+            raise PermissionDenied(f"run {live.id} was not told to learn from a dataset")
+        parts = self._datasets.send(name, _CHUNK_BYTES, TRAJECTORIES)
+        async with contextlib.aclosing(parts):
+            async for part in parts:
+                if isinstance(part, bytes):
+                    yield worker_pb2.GetTrajectoriesResponse(chunk=part)
+                else:
+                    yield worker_pb2.GetTrajectoriesResponse(header=part)
 
     async def _run_of(self, context: Context) -> LiveRun:
         """The live run whose worker calls."""
@@ -167,6 +204,12 @@ async def _files(
             raise DataLoss(f"{file.name} was damaged on its way")
         files[file.name] = data
     return files
+
+
+def _simulation_of(run: run_pb2.Run) -> run_pb2.SimulationSpec:
+    if not run.HasField("simulation"):
+        raise PermissionDenied(f"run {run.id} is no simulation: it makes no dataset")
+    return run.simulation
 
 
 def _is_told_to_use(run: run_pb2.Run, request: worker_pb2.GetCheckpointRequest) -> bool:

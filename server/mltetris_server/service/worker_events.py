@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from mltetris_api.v1 import run_pb2
+from mltetris_api.v1 import dataset_pb2, run_pb2
 from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server.errors import InvalidArgument
@@ -49,6 +49,18 @@ def check_header(header: worker_pb2.CheckpointHeader, most_bytes: int) -> None:
         raise InvalidArgument.field("header.kind", "must say which")
     if sum(file.size_bytes for file in header.files) > most_bytes:
         raise InvalidArgument.field("header.files", f"more than {most_bytes} bytes together")
+    check_numbers(header, "header")
+
+
+def check_dataset(header: dataset_pb2.Dataset, name: str) -> None:
+    """Raises InvalidArgument where `header` is too large, or names another dataset than `name`.
+
+    What it says of the games and the files is checked where it is stored.
+    """
+    if header.ByteSize() > MOST_EVENT_BYTES:
+        raise InvalidArgument.field("header", f"has more than {MOST_EVENT_BYTES} bytes")
+    if header.name not in ("", name):
+        raise InvalidArgument.field("header.name", f"this run's dataset is {name}")
     check_numbers(header, "header")
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from mltetris_api.v1 import run_pb2
 
@@ -144,10 +145,7 @@ def read_manifest(folder: Path) -> tuple[Manifest, bytes]:
         raise errors.DataLoss(f"{shown(path)} is damaged: {error}") from None
     for name, entry in manifest.files.items():
         file = folder / name
-        try:
-            size = file.lstat().st_size
-        except OSError as error:
-            raise _unreadable(file, error) from None
+        size = size_of(file)
         if size != entry.size:
             raise errors.DataLoss(
                 f"{shown(file)} is damaged: it has {size} bytes, not {entry.size}"
@@ -174,16 +172,32 @@ def read_file(path: Path, limit: int) -> bytes:
 
     A link is not followed, and nothing is waited for: a pipe is no plain file.
     """
-    refuse_link(path)
-    try:
-        # Not to be fooled by what is put there at this moment, either.
-        with open(path, "rb", opener=_open_plain) as file:
+    with open_file(path) as file:
+        try:
             data = file.read(limit + 1)
-    except OSError as error:
-        raise _unreadable(path, error) from None
+        except OSError as error:
+            raise unreadable(path, error) from None
     if len(data) > limit:
         raise errors.DataLoss(f"{shown(path)} is damaged: it has more than {limit} bytes")
     return data
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A plain file, opened for reading as ``read_file`` does. Raises DataLoss."""
+    refuse_link(path)
+    try:
+        # Not to be fooled by what is put there at this moment, either.
+        return open(path, "rb", opener=_open_plain)
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; of a link its own. Raises DataLoss."""
+    try:
+        return path.lstat().st_size
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def refuse_link(path: Path) -> None:
@@ -202,7 +216,8 @@ def _open_plain(path: str, flags: int) -> int:
     return descriptor
 
 
-def _unreadable(path: Path, error: OSError) -> errors.DataLoss:
+def unreadable(path: Path, error: OSError) -> errors.DataLoss:
+    """What is raised where the system refuses to read a file."""
     if isinstance(error, FileNotFoundError):
         return errors.DataLoss(f"{shown(path)} is missing")
     return errors.DataLoss(f"{shown(path)} cannot be read: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""Which names may reach the file system: slots, runs and the files of a checkpoint.
+"""Which names may reach the file system: slots, datasets, runs and the files of a checkpoint.
 
 Every name that comes from outside passes through here before it becomes part of a path, so that no
 name can leave its folder, and so that a data directory written on one system opens on every other
@@ -33,6 +33,22 @@ def check_slot_name(name: str, *, field: str = "name") -> str:
     if not _SLOT.fullmatch(name):
         raise errors.InvalidArgument.field(
             field, "a slot's name is 1 to 64 characters of A-Z a-z 0-9 _ -"
+        )
+    if not is_slot_name(name):
+        raise errors.InvalidArgument.field(
+            field, f"{name!r} is reserved by Windows; choose another name"
+        )
+    return name
+
+
+def check_dataset_name(name: str, *, field: str = "name") -> str:
+    """The name, if a dataset may have it; the rule is that of slots' names.
+
+    Raises InvalidArgument naming ``field``.
+    """
+    if not _SLOT.fullmatch(name):
+        raise errors.InvalidArgument.field(
+            field, "a dataset's name is 1 to 64 characters of A-Z a-z 0-9 _ -"
         )
     if not is_slot_name(name):
         raise errors.InvalidArgument.field(

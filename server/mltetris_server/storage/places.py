@@ -13,6 +13,7 @@ _LAYOUT = re.compile(
     r"""
     slots (/active\.json | /[^/]+ (/[^/]+\.[a-z0-9]+)? )?
     | runs (/[^/.]+ (/(best|latest|final|spool) (/[^/]+){0,2} | /worker\.log(\.1)? )? )?
+    | datasets (/[^/]+ (/data | (/data)?/[^/]+\.[a-z0-9]+)? )?
     | reference/[^/]+ (/[^/]+\.[a-z0-9]+)?
     """,
     re.VERBOSE,
