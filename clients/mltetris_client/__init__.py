@@ -11,6 +11,14 @@ Without torch, numpy or the server's code: it only needs a server to talk to.
         trainer.save_slot("mine", run=run.id)
         trainer.export_slot("mine", "mine.slot.zip")
 
+Games of any player as a Minari dataset (HDF5):
+
+        run = trainer.start_simulation(player="bcts", placements=100_000, dataset="games")
+        for point in trainer.stream_metrics(run.id):
+            print(point.episodes, point.eta.seconds)
+        trainer.export_dataset("games")
+        minari.load_dataset("mltetris/games-v0")
+
 Watch it play, in a thread of your own or between other things:
 
         with trainer.stream_board(run.id, max_fps=30) as boards:
@@ -28,6 +36,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mltetris_api.v1.board_pb2 import BoardFrame
+from mltetris_api.v1.dataset_pb2 import Dataset
 from mltetris_api.v1.run_pb2 import (
     Budget,
     CheckpointInfo,
@@ -39,6 +48,7 @@ from mltetris_api.v1.run_pb2 import (
     Notice,
     Run,
     RunControl,
+    SimulationSpec,
     TrainingSpec,
 )
 from mltetris_api.v1.slot_pb2 import Slot
@@ -85,6 +95,7 @@ __all__ = [
     "CheckpointInfo",
     "Closed",
     "DataLoss",
+    "Dataset",
     "DemoSpec",
     "Episode",
     "Evaluation",
@@ -104,6 +115,7 @@ __all__ = [
     "RunControl",
     "RunEvents",
     "ServerFault",
+    "SimulationSpec",
     "Slot",
     "StreamBoardResponse",
     "TooSlow",

@@ -22,6 +22,7 @@ RuleName = Literal["gymnasium", "published"]
 RandomizerName = Literal["bag7", "uniform"]
 FeatureSetName = Literal["simple", "bcts", "dt", "board"]
 AlgorithmName = Literal["td", "dqn", "ppo", "cem"]
+ObservationName = Literal["board", "bcts", "simple"]
 CheckpointName = Literal["best", "latest", "final"]
 KindName = Literal["training", "demo", "benchmark", "simulation"]
 StateName = Literal[

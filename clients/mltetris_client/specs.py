@@ -19,6 +19,7 @@ from mltetris_client.names import (
     AlgorithmName,
     FeatureSetName,
     ModeName,
+    ObservationName,
     RandomizerName,
     RuleName,
     ViewName,
@@ -156,6 +157,30 @@ class DemoOptions(GameOptions, total=False):
     """Pace at the start."""
 
 
+class SimulationOptions(GameOptions, total=False):
+    """Everything a simulation can be told."""
+
+    player: str | None
+    """Who plays: a slot, a reference player, or RUN:best, RUN:latest, RUN:final; the active slot
+    where none is named."""
+    games: int | None
+    """Games to play; 100 where placements are not given either."""
+    placements: int | None
+    """Placements to make; games still going then are cut off."""
+    seed: int | None
+    """Seed of pieces and exploration, 0..2**64-1."""
+    exploration: float | None
+    """Probability of a random placement, 0..1."""
+    boards: int | None
+    """Boards a core plays in turn, 1..256."""
+    threads: int | None
+    """Cores to play on, 1..64."""
+    observation: ObservationName | None
+    """What the dataset shows of each state."""
+    dataset: str | None
+    """The dataset's name; made from the player's where none is given."""
+
+
 def duration(seconds: float, *, field: str) -> Duration:
     """Seconds as the contract's Duration, to the nanosecond.
 
@@ -179,6 +204,17 @@ def checkpoint(text: str, *, field: str = "from_run") -> run_pb2.RunCheckpoint:
         run=run,
         kind=value_of(run_pb2.CheckpointKind, kind if separator else None, field=field),
     )
+
+
+def player(text: str, *, field: str = "player") -> run_pb2.Player:
+    """Reads who plays: a slot's name, or ``RUN:best|latest|final`` of a run's checkpoint.
+
+    Raises:
+        InvalidArgument: the part behind the colon is no checkpoint.
+    """
+    if ":" not in text:
+        return run_pb2.Player(slot=text)
+    return run_pb2.Player(checkpoint=checkpoint(text, field=field))
 
 
 def restart_policy(restarts: int, backoff: float | None = None) -> run_pb2.RestartPolicy:
@@ -262,6 +298,29 @@ def demo(slots: Sequence[str] = (), **options: Unpack[DemoOptions]) -> run_pb2.D
     )
     for name in ("seed", "games", "placements_per_second"):
         _assign(spec, name, options.get(name), f"demo.{name}")
+    board = _game(options)
+    if board.ByteSize():
+        spec.game.CopyFrom(board)
+    return spec
+
+
+def simulation(**options: Unpack[SimulationOptions]) -> run_pb2.SimulationSpec:
+    """Builds a SimulationSpec; see `SimulationOptions`.
+
+    Raises:
+        InvalidArgument: an unknown option, or a value that does not fit its field.
+    """
+    _refuse_unknown(options, SimulationOptions)
+    spec = run_pb2.SimulationSpec(
+        observation=value_of(
+            run_pb2.Observation, options.get("observation"), field="simulation.observation"
+        )
+    )
+    who = options.get("player")
+    if who is not None:
+        spec.player.CopyFrom(player(who, field="simulation.player"))
+    for name in ("games", "placements", "seed", "exploration", "boards", "threads", "dataset"):
+        _assign(spec, name, options.get(name), f"simulation.{name}")
     board = _game(options)
     if board.ByteSize():
         spec.game.CopyFrom(board)

@@ -152,6 +152,31 @@ class Trainer(SlotCalls, HistoryCalls, BenchmarkCalls, DatasetCalls, PolicyCalls
             restart_backoff=restart_backoff,
         )
 
+    def start_simulation(
+        self,
+        *,
+        display_name: str = "",
+        request_id: str = "",
+        restarts: int = 0,
+        restart_backoff: float | None = None,
+        **options: Unpack[specs.SimulationOptions],
+    ) -> run_pb2.Run:
+        """Plays games to make a dataset; ``options`` are those of `specs.SimulationOptions`.
+
+        See `start_run`. The dataset is there once ``run.simulation_result.stored`` is true.
+
+        Raises:
+            AlreadyExists: there is a dataset of that name.
+        """
+        spec = specs.simulation(**options)
+        return self.start_run(
+            spec,
+            display_name=display_name,
+            request_id=request_id,
+            restarts=restarts,
+            restart_backoff=restart_backoff,
+        )
+
     # -- Steering runs ---------------------------------------------------------------------------
 
     def pause_run(self, run: str) -> run_pb2.Run:

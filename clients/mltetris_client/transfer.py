@@ -132,18 +132,18 @@ def _write_checked(target: Path, chunks: Iterator[bytes], header: trainer_pb2.Ex
                 )
             file.flush()
             os.fsync(file.fileno())
-        _give_default_mode(temporary)
+        give_default_mode(temporary, 0o666)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _give_default_mode(path: Path) -> None:
-    """mkstemp makes files private; an export is a file like any other."""
+def give_default_mode(path: Path, most: int) -> None:
+    """Temporary files and folders are made private; an export is one like any other."""
     if os.name == "posix":
         mask = os.umask(0)
         os.umask(mask)
-        path.chmod(0o666 & ~mask)
+        path.chmod(most & ~mask)
 
 
 def _measure(file: BinaryIO) -> tuple[int, str]:
