@@ -24,13 +24,13 @@ MOST_ROWS, LEAST_ROWS = 8192, 512
 
 def block_rows(observed: FeatureSet, game: GameConfig) -> int:
     """Placements that a block has room for: a power of two."""
-    log = new_log(observed, game, 1)
-    rows = BLOCK_BYTES // sum(column.itemsize * column.shape[1] for column in _wide(log))
+    rows = BLOCK_BYTES // sum(int(column.nbytes) for column in columns(new_log(observed, game, 1)))
     return max(LEAST_ROWS, min(MOST_ROWS, 1 << (rows.bit_length() - 1)))
 
 
-def _wide(log: Log) -> list[NDArray[Any]]:
-    return [column.reshape(column.shape[0], -1) for column in log]
+def columns(log: Log) -> list[NDArray[Any]]:
+    """What a log consists of."""
+    return list(log._asdict().values())
 
 
 def new_log(observed: FeatureSet, game: GameConfig, rows: int) -> Log:

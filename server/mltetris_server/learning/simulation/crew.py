@@ -13,7 +13,7 @@ from mltetris_server.game.config import FeatureSet, GameConfig
 from mltetris_server.game.display import ShownGame
 from mltetris_server.game.engine import new_games
 from mltetris_server.learning.player import Player, make_eye
-from mltetris_server.learning.simulation.blocks import Block, Part, block_rows, new_view
+from mltetris_server.learning.simulation.blocks import Block, Part, block_rows, columns, new_view
 from mltetris_server.learning.simulation.columns import columns_of, pack_parts
 from mltetris_server.learning.simulation.kernels import record, start_game, write_state
 from mltetris_server.learning.simulation.supply import Supply
@@ -129,7 +129,7 @@ class Crew:
         while not self.done:
             try:
                 block = self.take(1.0)
-            except Exception:  # noqa: BLE001, S112 - only the end of the players matters here
+            except Exception:  # noqa: BLE001 - only the end of the players matters here
                 continue
             if block is not None:
                 self.put_back(block)
@@ -289,7 +289,7 @@ class _Thread:
     def _carry(self, block: Block, start: int, at: int) -> tuple[Block, int]:
         """Take the rows from `start` on into another block; returns it, and its next row."""
         fresh = self._free.get()
-        for there, here in zip(fresh.log, block.log, strict=True):
+        for there, here in zip(columns(fresh.log), columns(block.log), strict=True):
             there[: at - start] = here[start:at]
         self._pass_on(block)
         return fresh, at - start

@@ -14,7 +14,13 @@ import numpy as np
 from h5py import h5a, h5d, h5g, h5p, h5s, h5t
 
 from mltetris_server.learning.simulation.blocks import Block, Part
-from mltetris_server.learning.simulation.columns import Column, chunk_rows, is_plain, rows_of
+from mltetris_server.learning.simulation.columns import (
+    DEFLATE,
+    Column,
+    chunk_rows,
+    is_plain,
+    rows_of,
+)
 
 _COMPACT_BYTES = 16 * 1024
 """Columns up to this size lie in their header. The format's limit is 64 KiB."""
@@ -51,6 +57,8 @@ class EpisodesFile:
         else:
             group = h5g.create(self._file.id, name)
             h5g.create(group, b"observations")
+            # Without one, Minari cannot print the episode.
+            h5g.create(group, b"infos")
         for column in self._columns:
             if is_plain(part):
                 self._write_plain(group, column, block, part)
@@ -96,17 +104,18 @@ class EpisodesFile:
         layout.set_chunk((chunk, *column.shape))
         if column.dtype.itemsize > 1:
             layout.set_shuffle()
-        layout.set_deflate(1)
+        layout.set_deflate(DEFLATE)
         most = (h5s.UNLIMITED, *column.shape) if growing else shape
         space = h5s.create_simple(shape, most)
         return h5d.create(group, column.name.encode(), self._types[column.name], space, layout)
 
     def renumber(self, games: list[int]) -> None:
         """Make episodes 0, 1, 2, ... of all games there are, in this rising order."""
+        root = self._file.id
         for episode, game in enumerate(games):
             if episode != game:
-                self._file.id.links.move(_name(game), _name(episode))
-                group = h5g.open(self._file.id, _name(episode))
+                root.links.move(_name(game), root, _name(episode))
+                group = h5g.open(root, _name(episode))
                 h5a.open(group, b"id").write(np.array(episode, np.int64))
 
     def close(self) -> None:

@@ -198,13 +198,15 @@ class Recording:
 
 def observation_space(observed: FeatureSet, game: GameConfig) -> spaces.Dict:
     """What the dataset shows of each state."""
+    shown: dict[str, spaces.Space[Any]] = {}
     if observed is FeatureSet.BOARD:
-        shown = {"board": spaces.Box(0, 1, (game.height, game.width), np.uint8)}
+        shown["board"] = spaces.Box(0, 1, (game.height, game.width), np.uint8)
     else:
         high = feature_limits(observed, game)
-        shown = {"features": spaces.Box(np.zeros_like(high), high, dtype=np.float32)}
-    pieces = {name: spaces.Discrete(PIECES + 1) for name in ("piece", "next_piece")}
-    return spaces.Dict(shown | pieces)
+        shown["features"] = spaces.Box(np.zeros_like(high), high, dtype=np.float32)
+    for name in ("piece", "next_piece"):
+        shown[name] = spaces.Discrete(PIECES + 1)
+    return spaces.Dict(shown)
 
 
 def _file(folder: Path, name: str) -> File:
