@@ -70,15 +70,15 @@ def rows_of(column: Column, block: Block, part: Part) -> NDArray[Any]:
         if ends and count:
             rows[-1] = True
         return rows
-    source: NDArray[Any] = {
+    sources: dict[str, NDArray[Any]] = {
         "observations/board": block.log.cells,
         "observations/features": block.log.features,
         "observations/piece": block.log.pieces,
         "observations/next_piece": block.log.next_pieces,
         "actions": block.log.actions,
         "rewards": block.log.rewards,
-    }[column.name]
-    taken = source[part.start : part.start + count].astype(column.dtype, copy=False)
+    }
+    taken = sources[column.name][part.start : part.start + count].astype(column.dtype, copy=False)
     return taken.reshape(count, *column.shape)
 
 
