@@ -37,6 +37,7 @@ from pathlib import Path
 
 from mltetris_api.v1.board_pb2 import BoardFrame
 from mltetris_api.v1.dataset_pb2 import Dataset
+from mltetris_api.v1.policy_pb2 import PolicyInfo, Position, SuggestedPlacement, Suggestion
 from mltetris_api.v1.run_pb2 import (
     Budget,
     CheckpointInfo,
@@ -52,7 +53,7 @@ from mltetris_api.v1.run_pb2 import (
     TrainingSpec,
 )
 from mltetris_api.v1.slot_pb2 import Slot
-from mltetris_api.v1.system_pb2 import Activity, GetServerInfoResponse
+from mltetris_api.v1.system_pb2 import Activity, GetServerInfoResponse, SystemMetrics
 from mltetris_api.v1.trainer_pb2 import StreamBoardResponse, WatchRunsResponse
 
 from mltetris_client import specs
@@ -78,6 +79,7 @@ from mltetris_client.errors import (
     WrongState,
 )
 from mltetris_client.names import is_final, is_live, name_of, value_of
+from mltetris_client.positions import position
 from mltetris_client.streams import MetricStream, RunEvents
 from mltetris_client.trainer import Trainer
 
@@ -111,6 +113,8 @@ __all__ = [
     "NotSupported",
     "Notice",
     "PermissionDenied",
+    "PolicyInfo",
+    "Position",
     "Run",
     "RunControl",
     "RunEvents",
@@ -118,6 +122,9 @@ __all__ = [
     "SimulationSpec",
     "Slot",
     "StreamBoardResponse",
+    "SuggestedPlacement",
+    "Suggestion",
+    "SystemMetrics",
     "TooSlow",
     "Trainer",
     "TrainingSpec",
@@ -129,6 +136,7 @@ __all__ = [
     "is_final",
     "is_live",
     "name_of",
+    "position",
     "specs",
     "value_of",
 ]

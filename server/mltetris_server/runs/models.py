@@ -87,13 +87,13 @@ class Models:
     async def _slot_facts(self, slot: str) -> ModelFacts:
         checkpoint = await self.disk(self.slots.read, slot)
         source = run_pb2.Source(slot=slot, sha256=checkpoint.sha256)
-        return _facts(f"slot {slot}", checkpoint, source)
+        return facts_of(f"slot {slot}", checkpoint, source)
 
     async def _checkpoint_facts(self, named: run_pb2.RunCheckpoint) -> ModelFacts:
         checkpoint = await self.disk(self.runs.read, named.run, named.kind)
         source = run_pb2.Source(checkpoint=named, sha256=checkpoint.sha256)
         source.checkpoint.kind = named.kind or run_pb2.CHECKPOINT_KIND_BEST
-        return _facts(_describe(named), checkpoint, source)
+        return facts_of(_describe(named), checkpoint, source)
 
     async def read(self, request: worker_pb2.GetCheckpointRequest) -> Checkpoint:
         """Returns the model that `request` names, every byte checked."""
@@ -147,7 +147,8 @@ def _unrepeated(tags: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(tags))
 
 
-def _facts(name: str, checkpoint: Checkpoint, source: run_pb2.Source) -> ModelFacts:
+def facts_of(name: str, checkpoint: Checkpoint, source: run_pb2.Source) -> ModelFacts:
+    """What a model, read from its place, is; `name` is for people."""
     manifest = checkpoint.manifest
     model = manifest.model
     return ModelFacts(

@@ -18,6 +18,8 @@ from mltetris_server.runs.datasets import Datasets
 from mltetris_server.runs.launchers.local import WORKER_COMMAND, LocalLauncher
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
+from mltetris_server.runs.policy.keeper import PolicyKeeper
+from mltetris_server.runs.policy.process import POLICY_COMMAND
 from mltetris_server.runs.settings import RunSettings
 from mltetris_server.runs.space import SpaceGuard
 from mltetris_server.runs.threads import Thread
@@ -73,6 +75,7 @@ class ServerSettings:
     """Streams that one connection may have open, at least 1."""
     worker_transport: WorkerTransport = "auto"
     worker_command: tuple[str, ...] = field(default=WORKER_COMMAND)
+    policy_command: tuple[str, ...] = field(default=POLICY_COMMAND)
 
 
 class Server:
@@ -117,6 +120,8 @@ class Server:
         models = Models(slot_store, run_store, models_thread)
         dataset_store = await datasets_thread(DatasetStore, data_dir.datasets)
         datasets = Datasets(dataset_store, datasets_thread)
+        policy = PolicyKeeper(models, settings.policy_command)
+        stack.push_async_callback(policy.close)
 
         tokens = settings.security.tokens
         public = steadfast_server(public_options(settings.max_streams), [Gate(tokens)])
@@ -148,9 +153,10 @@ class Server:
             max_runs=settings.runs.max_runs,
             watchers=lambda: binder.open_streams,
             tokens_required=tokens.required,
+            policy=policy,
         )
         binder.register(public, _SYSTEM, system)
-        binder.register(public, _POLICY, PolicyServicer())
+        binder.register(public, _POLICY, PolicyServicer(policy))
         services = [service.full_name for service in (_TRAINER, _POLICY, _SYSTEM, _HEALTH)]
         health = HealthServicer(services)
         # Apart: who asks how the server is should be told so for as long as there is one.

@@ -13,6 +13,7 @@ from mltetris_api.v1 import system_pb2
 from mltetris_server.errors import NotSupported
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
+from mltetris_server.runs.policy.keeper import PolicyKeeper
 from mltetris_server.service.access import caller_role
 from mltetris_server.service.handlers import Context
 from mltetris_server.service.machine import MachineMethods
@@ -25,6 +26,7 @@ class SystemServicer(MachineMethods):
         list_activity: as `ActivityStore.page`.
         watchers: counts the open streams.
         tokens_required: whether callers need one.
+        policy: makes the suggestions of PolicyService.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class SystemServicer(MachineMethods):
         max_runs: int,
         watchers: Callable[[], int],
         tokens_required: bool,
+        policy: PolicyKeeper,
     ) -> None:
         self._manager = manager
         self._models = models
@@ -45,6 +48,7 @@ class SystemServicer(MachineMethods):
         self._max_runs = max_runs
         self._watchers = watchers
         self._tokens_required = tokens_required
+        self._policy = policy
         self._start_time = Timestamp()
         self._start_time.GetCurrentTime()
 
@@ -90,4 +94,4 @@ class SystemServicer(MachineMethods):
         self, request: system_pb2.ReloadPolicyRequest, context: Context
     ) -> system_pb2.ReloadPolicyResponse:
         """Reads the active slot anew for PolicyService."""
-        raise NotSupported("not yet")
+        return system_pb2.ReloadPolicyResponse(policy=await self._policy.reload())

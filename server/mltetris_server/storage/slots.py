@@ -10,9 +10,10 @@ place, that are read and never written. A slot that is kept under the name of on
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +65,9 @@ class SlotStore:
         self._root = root
         self._references = _folders(references) if references is not None else {}
         self._warned: set[str] = set()
+        self.on_change: Callable[[Collection[str]], None] = lambda names: None
+        """Called after slots of these names may have changed or gone, in the thread that did it; an
+        empty name stands for which one is active."""
         with durable.writing(str(root)):
             root.mkdir(parents=True, exist_ok=True)
             self._recover()
@@ -137,7 +141,7 @@ class SlotStore:
         record = SlotRecord.new(notes=notes, tags=tags, source_slot=source_slot, imported=imported)
         self._check_free(name, overwrite=overwrite)
         folder = self._root / name
-        with durable.writing(folder):
+        with self._changing(name), durable.writing(folder):
             unfinished = durable.temporary_path(folder)
             unfinished.mkdir()
             try:
@@ -174,7 +178,8 @@ class SlotStore:
             assert new_name is not None
             names.check_slot_name(new_name)
             self._check_free(new_name, overwrite=False, but=name)
-        with durable.writing(folder):
+        changed = (name, new_name or name, "") if renamed else ()
+        with self._changing(*changed), durable.writing(folder):
             durable.replace_file(folder / slot_record.FILE_NAME, record.to_bytes())
             if renamed:
                 assert new_name is not None
@@ -193,7 +198,7 @@ class SlotStore:
             raise errors.WrongState(
                 f"slot {name} is the active one: activate another first, or delete it with force"
             )
-        with durable.writing(folder):
+        with self._changing(name, ""), durable.writing(folder):
             self._clear_aside(name)
             durable.remove_folder(folder)
             if was_active:
@@ -205,7 +210,7 @@ class SlotStore:
         """Make a whole slot the one that is used where none is named."""
         folder = self._folder(name)
         checkpoints.read(folder)
-        with durable.writing(self._root / _ACTIVE_FILE):
+        with self._changing(""), durable.writing(self._root / _ACTIVE_FILE):
             self._write_active([name])
         self._warned.discard(_ACTIVE_FILE)
         return self._message(name, folder, name)
@@ -244,6 +249,15 @@ class SlotStore:
         names.check_slot_name(name)
         self._check_free(name, overwrite=overwrite)
         return self.save(name, bundle.unpack(data), imported=True, overwrite=overwrite)
+
+    @contextlib.contextmanager
+    def _changing(self, *names: str) -> Iterator[None]:
+        """Tells of a change of these at its end, also where it failed midway."""
+        try:
+            yield
+        finally:
+            if names:
+                self.on_change(names)
 
     def _kept(self) -> dict[str, Path]:
         """The folders of the slots in the data directory, which may be changed, by name."""
