@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mltetris_cli import bench_view
 from mltetris_cli.live import figures, words
 from mltetris_cli.runs_view import ago, evaluation_words, printable
 
@@ -19,13 +20,16 @@ def score(slot: Slot) -> str:
     return f"{words.mean_word(slot.evaluation)} lines" if slot.evaluation.games else "not examined"
 
 
-def table(slots: Sequence[Slot]) -> RenderableType:
-    """Slots as a table."""
+def table(slots: Sequence[Slot], *, suite: str = "") -> RenderableType:
+    """Slots as a table; with a ``suite``, with their newest scores in it."""
     if not slots:
         return "no slots; save one with `mltetris slots save NAME`"
     result = Table(box=None, pad_edge=False, header_style="bright_black", show_edge=False)
     result.add_column("", no_wrap=True)
     result.add_column("SLOT", no_wrap=True)
+    if suite:
+        for column in ("SCORE", "±", "SCORED"):
+            result.add_column(column, justify="right", no_wrap=True)
     result.add_column("LINES", justify="right", no_wrap=True)
     result.add_column("±", justify="right", no_wrap=True)
     result.add_column("LEARNER", no_wrap=True)
@@ -39,6 +43,7 @@ def table(slots: Sequence[Slot]) -> RenderableType:
         result.add_row(
             Text("*", style="bright_green") if slot.active else "",
             slot.name,
+            *(_score(slot, suite) if suite else ()),
             words.mean_word(slot.evaluation) if evaluation.games else "-",
             figures.lines(evaluation.standard_error) if evaluation.games else "-",
             name_of(run_pb2.Algorithm, slot.algorithm) or "reference",
@@ -68,6 +73,10 @@ def details(slot: Slot) -> RenderableType:
     features = name_of(run_pb2.FeatureSet, slot.features) or "bcts"
     grid.add_row("learner", f"{learner or 'none: a reference player'}, {features} features")
     grid.add_row("from", _source(slot))
+    for found in slot.benchmark_scores:
+        text = f"{bench_view.bounded_score(found)} ± "
+        text += f"{bench_view.error_words(found.score_kind, found.score_error)}, {found.run}, "
+        grid.add_row(found.suite, text + ago(found.create_time))
     if slot.command:
         grid.add_row("command", Text(printable(slot.command)))
     if not slot.reference:
@@ -83,6 +92,18 @@ def details(slot: Slot) -> RenderableType:
     grid.add_row("training", resumable)
     grid.add_row("sha256", slot.sha256)
     return grid
+
+
+def _score(slot: Slot, suite: str) -> tuple[str, str, str]:
+    """The newest score in a suite, its standard error, and how old it is."""
+    for found in slot.benchmark_scores:
+        if found.suite == suite:
+            return (
+                bench_view.bounded_score(found),
+                bench_view.error_words(found.score_kind, found.score_error),
+                ago(found.create_time),
+            )
+    return "-", "-", "-"
 
 
 def _game(slot: Slot) -> str:

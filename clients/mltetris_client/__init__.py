@@ -35,10 +35,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mltetris_api.v1.benchmark_pb2 import BenchmarkResult, BenchmarkScore
 from mltetris_api.v1.board_pb2 import BoardFrame
 from mltetris_api.v1.dataset_pb2 import Dataset
 from mltetris_api.v1.policy_pb2 import PolicyInfo, Position, SuggestedPlacement, Suggestion
 from mltetris_api.v1.run_pb2 import (
+    BenchmarkSpec,
     Budget,
     CheckpointInfo,
     DemoSpec,
@@ -54,7 +56,7 @@ from mltetris_api.v1.run_pb2 import (
 )
 from mltetris_api.v1.slot_pb2 import Slot
 from mltetris_api.v1.system_pb2 import Activity, GetServerInfoResponse, SystemMetrics
-from mltetris_api.v1.trainer_pb2 import StreamBoardResponse, WatchRunsResponse
+from mltetris_api.v1.trainer_pb2 import BenchmarkSuite, StreamBoardResponse, WatchRunsResponse
 
 from mltetris_client import specs
 from mltetris_client.access import Access
@@ -90,6 +92,10 @@ __all__ = [
     "Access",
     "Activity",
     "AlreadyExists",
+    "BenchmarkResult",
+    "BenchmarkScore",
+    "BenchmarkSpec",
+    "BenchmarkSuite",
     "BoardFrame",
     "BoardStream",
     "Budget",

@@ -31,16 +31,17 @@ class SlotCalls:
         self._link = link
 
     def list_slots(
-        self, *, order_by: OrderName = "score", limit: int | None = None
+        self, *, order_by: OrderName = "score", suite: str = "", limit: int | None = None
     ) -> list[slot_pb2.Slot]:
         """Slots, best first (or by ``order_by``): all, or the first ``limit``.
 
-        Reference players are among them.
+        Reference players are among them. With a ``suite``, the best is the one with the best
+        newest score in it; slots without one come last.
 
         Raises:
             InvalidArgument.
         """
-        request = trainer_pb2.ListSlotsRequest(order_by=order_by)
+        request = trainer_pb2.ListSlotsRequest(order_by=order_by, suite=suite)
         slots: list[slot_pb2.Slot] = []
         while limit is None or len(slots) < limit:
             request.page_size = _PAGE if limit is None else min(_PAGE, limit - len(slots))

@@ -181,6 +181,21 @@ class SimulationOptions(GameOptions, total=False):
     """The dataset's name; made from the player's where none is given."""
 
 
+class BenchmarkOptions(GameOptions, total=False):
+    """Everything a benchmark can be told, but its players."""
+
+    suite: str | None
+    """A suite's name: it decides the game and the limit."""
+    games: int | None
+    """Games a player, 1..100,000."""
+    seed: int | None
+    """Seed of the pieces, 0..2**64-1."""
+    max_lines: int | None
+    """Lines after which a game is cut off, 1..1e9."""
+    threads: int | None
+    """Games played at once, 1..64."""
+
+
 def duration(seconds: float, *, field: str) -> Duration:
     """Seconds as the contract's Duration, to the nanosecond.
 
@@ -321,6 +336,25 @@ def simulation(**options: Unpack[SimulationOptions]) -> run_pb2.SimulationSpec:
         spec.player.CopyFrom(player(who, field="simulation.player"))
     for name in ("games", "placements", "seed", "exploration", "boards", "threads", "dataset"):
         _assign(spec, name, options.get(name), f"simulation.{name}")
+    board = _game(options)
+    if board.ByteSize():
+        spec.game.CopyFrom(board)
+    return spec
+
+
+def benchmark(players: Sequence[str], **options: Unpack[BenchmarkOptions]) -> run_pb2.BenchmarkSpec:
+    """Builds a BenchmarkSpec for one to sixteen players; see `player` and `BenchmarkOptions`.
+
+    Raises:
+        InvalidArgument: an unknown option, or a value that does not fit its field.
+    """
+    _refuse_unknown(options, BenchmarkOptions)
+    spec = run_pb2.BenchmarkSpec(
+        players=[player(text, field=f"benchmark.players[{i}]") for i, text in enumerate(players)],
+        suite=options.get("suite") or "",
+    )
+    for name in ("games", "seed", "max_lines", "threads"):
+        _assign(spec, name, options.get(name), f"benchmark.{name}")
     board = _game(options)
     if board.ByteSize():
         spec.game.CopyFrom(board)

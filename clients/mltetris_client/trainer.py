@@ -177,6 +177,29 @@ class Trainer(SlotCalls, HistoryCalls, BenchmarkCalls, DatasetCalls, PolicyCalls
             restart_backoff=restart_backoff,
         )
 
+    def start_benchmark(
+        self,
+        players: Sequence[str],
+        *,
+        display_name: str = "",
+        request_id: str = "",
+        restarts: int = 0,
+        restart_backoff: float | None = None,
+        **options: Unpack[specs.BenchmarkOptions],
+    ) -> run_pb2.Run:
+        """Compares one to sixteen players on the same pieces: slots, or ``RUN:best|latest|final``.
+
+        See `specs.BenchmarkOptions` and `start_run`. What came of it is `Run.benchmark_result`.
+        """
+        spec = specs.benchmark(players, **options)
+        return self.start_run(
+            spec,
+            display_name=display_name,
+            request_id=request_id,
+            restarts=restarts,
+            restart_backoff=restart_backoff,
+        )
+
     # -- Steering runs ---------------------------------------------------------------------------
 
     def pause_run(self, run: str) -> run_pb2.Run:

@@ -42,14 +42,14 @@ class Suite:
 _SUITES: Final = (
     Suite(
         "standard-10x20-bag",
-        "The game as most people know it: 10x20 and 7-bag; 100 games, cut off at 10,000 lines.",
+        "The game as most people know it: 10x20 and 7-bag; 50 games, cut off at 100,000 lines.",
         width=10,
         height=20,
         rule="gymnasium",
         randomizer="bag7",
-        games=100,
+        games=50,
         seed=0,
-        max_lines=10_000,
+        max_lines=100_000,
         score="mean_lines",
     ),
     Suite(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mltetris_api.v1 import run_pb2
 from mltetris_server import errors
-from mltetris_server.storage import SlotStore, checkpoints
+from mltetris_server.storage import SlotStore, checkpoints, slot_listing
 from mltetris_server.storage.slots import REFERENCES
 from support.checkpoints import a_checkpoint, flip_bit
 
@@ -54,7 +54,7 @@ def test_pages_join_to_the_whole_list(store: SlotStore, order: str) -> None:
     seen: list[str] = []
     token = ""
     while True:
-        page, token = store.list_page(order, 2, token)
+        page, token = slot_listing.page(store.list_slots(), order, 2, token)
         seen += [slot.name for slot in page]
         if not token:
             break

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mltetris_api.v1 import run_pb2
 from mltetris_server import errors
-from mltetris_server.storage import SlotStore, durable
+from mltetris_server.storage import SlotStore, durable, slot_listing
 from support.checkpoints import ILLEGAL_SLOT_NAMES, a_checkpoint, flip_bit
 
 
@@ -144,7 +144,7 @@ def test_pages_join_to_the_whole_list_also_while_it_changes(store: SlotStore, or
     seen: list[str] = []
     token = ""
     while True:
-        page, token = store.list_page(order, 2, token)
+        page, token = slot_listing.page(store.list_slots(), order, 2, token)
         seen += [slot.name for slot in page]
         if not token:
             break
@@ -158,7 +158,7 @@ def test_pages_join_to_the_whole_list_also_while_it_changes(store: SlotStore, or
 def test_a_token_of_something_else_is_refused(store: SlotStore, token: str) -> None:
     store.save("one", a_checkpoint())
     with pytest.raises(errors.InvalidArgument) as caught:
-        store.list_page("score", 1, token)
+        slot_listing.page(store.list_slots(), "score", 1, token)
     assert caught.value.fields[0].field == "page_token"
 
 

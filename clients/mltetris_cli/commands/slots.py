@@ -37,6 +37,7 @@ def slots() -> None:
     """\b
     Examples:
       mltetris slots ls                        the leaderboard
+      mltetris slots ls --by standard-10x20-bag
       mltetris slots save mine                 the newest run's best model
       mltetris slots save now train-7k --checkpoint latest
       mltetris slots use mine                  the one used by default
@@ -54,6 +55,14 @@ def ls(
     sort: Annotated[
         Literal["score", "name", "create_time"], typer.Option(help="The order.")
     ] = "score",
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="SUITE",
+            help="Best newest score in this suite first; see `mltetris bench suites`.",
+            show_default=False,
+        ),
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only names.")] = False,
     server: ServerOption = None,
     output: OutputOption = None,
@@ -61,22 +70,25 @@ def ls(
     """\b
     Examples:
       mltetris slots ls
+      mltetris slots ls --by standard-10x20-bag
       mltetris slots ls --sort create_time -o json
 
     Lists slots: the leaderboard. The active one has a star; reference players,
-    which come with mlTetris, have "reference" for a learner.
+    which come with mlTetris, have "reference" for a learner. With --by the order
+    is that of a suite's scores, which `mltetris bench SLOT ... --suite SUITE`
+    makes; slots without one come last.
     """
     from mltetris_cli.jsonify import to_json
     from mltetris_cli.slots_view import table
 
     session = _session(context, server, output)
     with session.connect() as trainer:
-        found = trainer.list_slots(order_by=sort)
+        found = trainer.list_slots(order_by=sort, suite=by)
     if quiet and not session.json:
         for slot in found:
             print(slot.name)
         return
-    session.show(lambda: [to_json(slot) for slot in found], lambda: table(found))
+    session.show(lambda: [to_json(slot) for slot in found], lambda: table(found, suite=by))
 
 
 @slots_app.command("show", short_help="Show everything about a slot.")

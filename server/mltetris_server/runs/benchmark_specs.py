@@ -7,7 +7,7 @@ from typing import Final
 from mltetris_api.v1 import benchmark_pb2, run_pb2, trainer_pb2
 
 from mltetris_server.errors import InvalidArgument
-from mltetris_server.runs.uses import player_name
+from mltetris_server.player_names import player_name
 from mltetris_server.suites import SUITES, Suite
 
 _GAMES: Final = 20

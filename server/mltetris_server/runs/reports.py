@@ -142,7 +142,9 @@ def apply(
                 outcome.notices.append(event.notice.text)
             case "finished":
                 _finish(changed, event.finished, stop_reason)
-        outcome.events.append(WorkerEvent(event.sequence, points, episodes))
+        # With the spec comes the first report of a worker, which plays from the first game on.
+        anew = changed.HasField("benchmark") and event.state.HasField("benchmark")
+        outcome.events.append(WorkerEvent(event.sequence, points, episodes, begins_anew=anew))
         outcome.points += points
         outcome.episodes += episodes
     return outcome
@@ -202,6 +204,7 @@ def _report(
         del run.benchmark.players[:]
         run.benchmark.players.extend(asked.players)
         run.benchmark.suite = asked.suite
+        run.ClearField("benchmark_result")
     elif kind == "simulation" and report.HasField("simulation"):
         before = run_pb2.SimulationSpec()
         before.CopyFrom(run.simulation)

@@ -7,7 +7,7 @@ from typing import Final
 
 from mltetris_api.v1 import run_pb2
 
-from mltetris_server.runs.uses import player_name
+from mltetris_server.player_names import player_name
 from mltetris_server.storage import names
 
 _GAMES: Final = 100

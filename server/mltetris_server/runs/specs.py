@@ -16,9 +16,9 @@ from mltetris_api.v1 import run_pb2, trainer_pb2
 
 from mltetris_server.errors import FieldViolation, InvalidArgument
 from mltetris_server.hyperparameters import TRAINABLE, HyperparameterError, Learning
+from mltetris_server.player_names import player_name
 from mltetris_server.runs import benchmark_specs, simulation_specs
 from mltetris_server.runs.recipe import command_of
-from mltetris_server.runs.uses import player_name
 
 DEFAULT_WIDTH: Final = 10
 DEFAULT_HEIGHT: Final = 20

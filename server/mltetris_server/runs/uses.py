@@ -38,12 +38,3 @@ def uses_run(run: run_pb2.Run, other: str) -> bool:
 def uses_dataset(run: run_pb2.Run, dataset: str) -> bool:
     """Whether `run` learns from the dataset."""
     return run.HasField("training") and run.training.warm_start.dataset == dataset
-
-
-def player_name(player: run_pb2.Player) -> str:
-    """What a player is called: the slot's name, or `RUN:best` of a run's checkpoint."""
-    if player.HasField("slot"):
-        return player.slot
-    kind = player.checkpoint.kind or run_pb2.CHECKPOINT_KIND_BEST
-    word = run_pb2.CheckpointKind.Name(kind).removeprefix("CHECKPOINT_KIND_").lower()
-    return f"{player.checkpoint.run}:{word}"

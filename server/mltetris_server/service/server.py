@@ -20,6 +20,7 @@ from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.policy.keeper import PolicyKeeper
 from mltetris_server.runs.policy.process import POLICY_COMMAND
+from mltetris_server.runs.scores import Scores
 from mltetris_server.runs.settings import RunSettings
 from mltetris_server.runs.space import SpaceGuard
 from mltetris_server.runs.threads import Thread
@@ -144,7 +145,9 @@ class Server:
             return await history_thread(history.activity.add, entry)
 
         binder, worker_binder = Binder(Trail(keep), max_streams=settings.max_streams), Binder()
-        binder.register(public, _TRAINER, TrainerServicer(manager, models, datasets))
+        scores = Scores(history.scores, history_thread)
+        trainer = TrainerServicer(manager, models, datasets, scores)
+        binder.register(public, _TRAINER, trainer)
         system = SystemServicer(
             manager=manager,
             models=models,

@@ -13,8 +13,10 @@ from mltetris_server.runs import control, uses
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.sb3 import export_sb3, import_sb3, is_sb3
+from mltetris_server.runs.scores import Scores, check_suite
 from mltetris_server.service.handlers import Context
 from mltetris_server.service.options import CHUNK_BYTES
+from mltetris_server.storage import slot_listing
 
 _UPDATABLE = ("name", "notes", "tags")
 _MOST_RECEIVING = 512 << 20
@@ -24,18 +26,25 @@ _MOST_RECEIVING = 512 << 20
 class SlotMethods:
     """The methods of TrainerService that keep slots."""
 
-    def __init__(self, manager: RunManager, models: Models) -> None:
+    def __init__(self, manager: RunManager, models: Models, scores: Scores) -> None:
         self._runs = manager
         self._models = models
+        self._scores = scores
         self._receiving = 0
 
     async def ListSlots(
         self, request: trainer_pb2.ListSlotsRequest, context: Context
     ) -> trainer_pb2.ListSlotsResponse:
         """Returns a page of slots, best first."""
-        slots, token = await self._models.disk(
-            self._models.slots.list_page, request.order_by, request.page_size, request.page_token
+        check_suite(request.suite)
+        found = await self._models.disk(self._models.slots.list_slots)
+        if request.suite:
+            await self._scores.add_to(*found)
+        slots, token = slot_listing.page(
+            found, request.order_by, request.page_size, request.page_token, suite=request.suite
         )
+        if not request.suite:
+            await self._scores.add_to(*slots)
         return trainer_pb2.ListSlotsResponse(slots=slots, next_page_token=token)
 
     async def GetSlot(
@@ -43,6 +52,7 @@ class SlotMethods:
     ) -> trainer_pb2.GetSlotResponse:
         """Returns one slot, every byte of it checked."""
         slot = await self._models.disk(self._models.slots.get, request.name)
+        await self._scores.add_to(slot)
         return trainer_pb2.GetSlotResponse(slot=slot)
 
     async def SaveSlot(
@@ -54,7 +64,9 @@ class SlotMethods:
             live = self._runs.live(request.checkpoint.run)
             if live is not None and request.checkpoint.kind == run_pb2.CHECKPOINT_KIND_LATEST:
                 await control.save_latest(live)
-        return trainer_pb2.SaveSlotResponse(slot=await self._models.save_slot(request))
+        slot = await self._models.save_slot(request)
+        await self._scores.add_to(slot)
+        return trainer_pb2.SaveSlotResponse(slot=slot)
 
     async def UpdateSlot(
         self, request: trainer_pb2.UpdateSlotRequest, context: Context
@@ -80,6 +92,7 @@ class SlotMethods:
             notes=update.notes if "notes" in paths else None,
             tags=list(update.tags) if "tags" in paths else None,
         )
+        await self._scores.add_to(slot)
         return trainer_pb2.UpdateSlotResponse(slot=slot)
 
     async def DeleteSlot(
@@ -97,6 +110,7 @@ class SlotMethods:
     ) -> trainer_pb2.ActivateSlotResponse:
         """Makes a slot the one used where none is named."""
         slot = await self._models.disk(self._models.slots.activate, request.name)
+        await self._scores.add_to(slot)
         return trainer_pb2.ActivateSlotResponse(slot=slot)
 
     async def ExportSlot(
@@ -159,6 +173,7 @@ class SlotMethods:
             )
         finally:
             self._receiving -= header.size_bytes
+        await self._scores.add_to(slot)
         return trainer_pb2.ImportSlotResponse(slot=slot)
 
 

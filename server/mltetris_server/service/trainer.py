@@ -10,6 +10,7 @@ from mltetris_server.runs import control
 from mltetris_server.runs.datasets import Datasets
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
+from mltetris_server.runs.scores import Scores
 from mltetris_server.runs.specs import check_speed
 from mltetris_server.service.benchmarks import BenchmarkMethods
 from mltetris_server.service.datasets import DatasetMethods
@@ -21,8 +22,10 @@ from mltetris_server.service.slots import SlotMethods
 class TrainerServicer(SlotMethods, HistoryMethods, BenchmarkMethods, DatasetMethods):
     """Answers `mltetris.v1.TrainerService`."""
 
-    def __init__(self, manager: RunManager, models: Models, datasets: Datasets) -> None:
-        super().__init__(manager, models)
+    def __init__(
+        self, manager: RunManager, models: Models, datasets: Datasets, scores: Scores
+    ) -> None:
+        super().__init__(manager, models, scores)
         self._manager = manager
         self._datasets = datasets
 

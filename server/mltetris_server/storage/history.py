@@ -15,10 +15,11 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mltetris_server import errors
-from mltetris_server.storage import names, paging
+from mltetris_server.storage import names, paging, scores
 from mltetris_server.storage.activity import ActivityStore
 from mltetris_server.storage.database import open_engine, translated
 from mltetris_server.storage.schema import episodes, metric_points, runs, state_changes
+from mltetris_server.storage.scores import ScoreStore
 
 FINAL_STATES = frozenset(
     [run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_STOPPED, run_pb2.RUN_STATE_FAILED]
@@ -37,6 +38,8 @@ class WorkerEvent:
     sequence: int
     points: Sequence[run_pb2.MetricPoint] = ()
     episodes: Sequence[run_pb2.Episode] = ()
+    begins_anew: bool = False
+    """Whether the run plays from its first game again: the episodes before it go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class History:
         self._engine = open_engine(path)
         self.activity = ActivityStore(self._engine, path)
         """Who did what."""
+        self.scores = ScoreStore(self._engine, path)
+        """What official benchmarks have measured."""
 
     def close(self) -> None:
         """Close the file. Closing twice is allowed."""
@@ -333,6 +338,7 @@ def _save_run(connection: Connection, run: run_pb2.Run) -> None:
     )
     if (row.state, row.reason) != (run.state, run.reason):
         _add_state_change(connection, row.number, run)
+        scores.record(connection, row.number, run)
 
 
 def _add_state_change(connection: Connection, number: int, run: run_pb2.Run) -> None:
@@ -371,6 +377,10 @@ def _add_points(
 
 
 def _add_episodes(connection: Connection, number: int, events: Sequence[WorkerEvent]) -> None:
+    anew = [i for i, event in enumerate(events) if event.begins_anew]
+    if anew:
+        connection.execute(delete(episodes).where(episodes.c.run_number == number))
+        events = events[anew[-1] :]
     rows = [
         {
             "run_number": number,

@@ -13,11 +13,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
 
 import structlog
 from mltetris_api.v1 import slot_pb2
@@ -28,7 +27,7 @@ from mltetris_server.storage import (
     checkpoints,
     durable,
     names,
-    paging,
+    slot_listing,
     slot_record,
 )
 from mltetris_server.storage.checkpoints import Checkpoint
@@ -46,8 +45,6 @@ REFERENCES = Path(__file__).with_name("reference")
 _ASIDE = ".old-"
 # With a dot, so that it cannot be the name of a slot.
 _ACTIVE_FILE = "active.json"
-
-_Key: TypeAlias = tuple[float, str]
 
 
 class SlotStore:
@@ -81,7 +78,7 @@ class SlotStore:
 
         A damaged slot is left out, with a warning in the log. Weights are not read.
         """
-        order = _order(order_by)
+        order = slot_listing.order(order_by)
         active = self.known_active()
         found = []
         for name, folder in self._all().items():
@@ -92,23 +89,6 @@ class SlotStore:
                     _log.warning("slot damaged", slot=name, error=str(error))
                     self._warned.add(name)
         return sorted(found, key=order)
-
-    def list_page(
-        self, order_by: str = "", page_size: int = 0, page_token: str = ""
-    ) -> tuple[list[slot_pb2.Slot], str]:
-        """A page of ``list_slots`` and the token of the next one, empty on the last."""
-        order_by = order_by or "score"
-        order = _order(order_by)
-        length = paging.page_length(page_size)
-        slots = self.list_slots(order_by)
-        if page_token:
-            number, name = paging.read_token(page_token, order_by, (float, str))
-            after = (float(number), str(name))
-            slots = [slot for slot in slots if order(slot) > after]
-        shown = slots[:length]
-        if len(slots) <= length:
-            return shown, ""
-        return shown, paging.make_token(order_by, list(order(shown[-1])))
 
     def get(self, name: str) -> slot_pb2.Slot:
         """One slot, every byte of it checked."""
@@ -415,19 +395,3 @@ def _folders(root: Path) -> dict[str, Path]:
         for path in sorted(root.iterdir())
         if names.is_slot_name(path.name) and (path.is_dir() or path.is_symlink())
     }
-
-
-def _order(order_by: str) -> Callable[[slot_pb2.Slot], _Key]:
-    """The sort key of a slot; ties are broken by name, so that it is unique."""
-    if order_by in ("", "score"):
-        return _by_score
-    if order_by == "name":
-        return lambda slot: (0.0, slot.name)
-    if order_by == "create_time":
-        return lambda slot: (-slot.create_time.ToNanoseconds() / 1e9, slot.name)
-    raise errors.InvalidArgument.field("order_by", 'one of "score", "name" and "create_time"')
-
-
-def _by_score(slot: slot_pb2.Slot) -> _Key:
-    # Never evaluated: behind every score, also behind 0.
-    return (-slot.evaluation.mean_lines if slot.HasField("evaluation") else 1.0, slot.name)

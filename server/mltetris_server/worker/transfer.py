@@ -68,6 +68,8 @@ class Checkpoint:
     """Placements of the run's lineage when it was made."""
     evaluation: Evaluation | None = None
     """The evaluation of its weights, where there is one."""
+    sha256: str = ""
+    """SHA-256 of its manifest, hex; only of one that came from the server."""
 
 
 LATEST = CheckpointKind.CHECKPOINT_KIND_LATEST
@@ -162,7 +164,9 @@ def _read(link: Link, request: GetCheckpointRequest) -> Checkpoint:
             raise _damaged(f"{file.name} does not have its SHA-256")
         files[file.name] = data
     evaluation = header.evaluation if header.HasField("evaluation") else None
-    return Checkpoint(header.model_json, files, header.placements, evaluation)
+    return Checkpoint(
+        header.model_json, files, header.placements, evaluation, header.manifest_sha256
+    )
 
 
 def _damaged(what: str) -> TransferError:

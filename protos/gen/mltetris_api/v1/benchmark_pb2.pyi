@@ -29,7 +29,9 @@ class _ScoreKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ScoreKind.V
     SCORE_KIND_UNSPECIFIED: _ScoreKind.ValueType  # 0
     """Not set: MEAN_LINES."""
     SCORE_KIND_MEAN_LINES: _ScoreKind.ValueType  # 1
-    """Mean lines a game."""
+    """Mean lines a game. Those that a game has beyond the limit, for it may clear several at once,
+    do not count.
+    """
     SCORE_KIND_SPRINT_EFFICIENCY: _ScoreKind.ValueType  # 2
     """Placements that the lines of the sprint need at least, as a share of those made: 0..1. A game
     that ended before counts as 0.
@@ -41,7 +43,9 @@ class ScoreKind(_ScoreKind, metaclass=_ScoreKindEnumTypeWrapper):
 SCORE_KIND_UNSPECIFIED: ScoreKind.ValueType  # 0
 """Not set: MEAN_LINES."""
 SCORE_KIND_MEAN_LINES: ScoreKind.ValueType  # 1
-"""Mean lines a game."""
+"""Mean lines a game. Those that a game has beyond the limit, for it may clear several at once,
+do not count.
+"""
 SCORE_KIND_SPRINT_EFFICIENCY: ScoreKind.ValueType  # 2
 """Placements that the lines of the sprint need at least, as a share of those made: 0..1. A game
 that ended before counts as 0.
@@ -196,7 +200,7 @@ class BenchmarkResult(_message.Message):
 
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlayerDifference]:
-        """Every two of them, in that order."""
+        """Every two of them, in that order. Only of a benchmark that has ended, by itself or stopped."""
 
     def __init__(
         self,

@@ -1566,7 +1566,7 @@ class BenchmarkSpec(_message.Message):
 
     @_builtins.property
     def game(self) -> Global___GameSpec:
-        """The game; not together with a suite. Default 10x20, 7-bag, GYMNASIUM rule."""
+        """The game; not together with a suite. Default: the first player's."""
 
     def __init__(
         self,
