@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from mltetris_api.v1.dataset_pb2 import Dataset
 from mltetris_api.v1.run_pb2 import (
     CheckpointInfo,
     CheckpointKind,
@@ -32,6 +33,8 @@ from mltetris_api.worker.v1.worker_pb2 import (
     GetCheckpointResponse,
     PutCheckpointRequest,
     PutCheckpointResponse,
+    PutDatasetRequest,
+    PutDatasetResponse,
     Watch,
     Welcome,
 )
@@ -94,6 +97,7 @@ class FakeServer(WorkerServiceServicer):
         self.changed = threading.Condition()
         self.received: list[AttachRequest] = []
         self.checkpoints: list[StoredCheckpoint] = []
+        self.datasets: list[tuple[Dataset, bytes]] = []
         self.puts = 0
         self.put_refusal: grpc.StatusCode | None = None
         self.conversations = 0
@@ -229,6 +233,19 @@ class FakeServer(WorkerServiceServicer):
                 kind=header.kind, placements=header.placements, size_bytes=len(content)
             )
         )
+
+    def PutDataset(
+        self, request_iterator: Iterator[PutDatasetRequest], context: grpc.ServicerContext
+    ) -> PutDatasetResponse:
+        header = next(request_iterator).header
+        content = b"".join(part.chunk for part in request_iterator)
+        self.puts += 1
+        if self.put_refusal is not None:
+            context.abort(self.put_refusal, "the disk is full")
+        with self.changed:
+            self.datasets.append((header, content))
+            self.changed.notify_all()
+        return PutDatasetResponse(dataset=header)
 
     def GetCheckpoint(
         self, request: GetCheckpointRequest, context: grpc.ServicerContext

@@ -24,6 +24,7 @@ from mltetris_server.wording import words_of
 from mltetris_server.worker import logs
 from mltetris_server.worker.link import Link, ServerGone
 from mltetris_server.worker.mailbox import Mailbox
+from mltetris_server.worker.scratch import NoRoomError
 from mltetris_server.worker.settings import SettingsError, WorkerSettings
 from mltetris_server.worker.specs import SpecError
 from mltetris_server.worker.transfer import TransferError
@@ -154,6 +155,8 @@ def status_of(error: Exception) -> status_pb2.Status:
         return status_pb2.Status(code=number, message=str(error))
     if isinstance(error, SpecError | HyperparameterError):
         return status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message=str(error))
+    if isinstance(error, NoRoomError):
+        return status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message=str(error))
     # By name: its module loads the compiled engine, which a failed start may not have got to.
     if type(error).__name__ == "CheckpointError":
         return status_pb2.Status(code=code_pb2.DATA_LOSS, message=str(error))

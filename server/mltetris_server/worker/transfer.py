@@ -44,7 +44,7 @@ _PASSING = frozenset(
 
 
 class TransferError(Exception):
-    """The server refused a checkpoint, or has none such.
+    """The server refused a checkpoint or a dataset, or has none such.
 
     Args:
         code: the gRPC status code of the answer.
@@ -106,7 +106,7 @@ def put_checkpoint(
             for start in range(0, len(data), CHUNK_BYTES):
                 yield PutCheckpointRequest(chunk=data[start : start + CHUNK_BYTES])
 
-    attempts = _Attempts(link)
+    attempts = Attempts(link)
     while True:
         link.await_attached()
         try:
@@ -126,7 +126,7 @@ def get_checkpoint(link: Link, request: GetCheckpointRequest) -> Checkpoint:
         ServerGone: the server went away for good.
         TransferError: the server has no such model, or what came is not what the header says.
     """
-    attempts = _Attempts(link)
+    attempts = Attempts(link)
     while True:
         link.await_attached()
         try:
@@ -173,7 +173,7 @@ def _damaged(what: str) -> TransferError:
     return TransferError(grpc.StatusCode.DATA_LOSS, f"the checkpoint is damaged: {what}")
 
 
-class _Attempts:
+class Attempts:
     """Decides whether a failed call is tried again.
 
     A call that broke with the line is tried on every new line. One that the server
@@ -197,4 +197,4 @@ class _Attempts:
         self._failures += 1
         if code not in _PASSING or self._failures > MOST_RETRIES:
             raise TransferError(code, error.details() or code.name) from error
-        _log.warning("a checkpoint's way was cut off, trying again: %s", code.name)
+        _log.warning("a transfer was cut off, trying again: %s", code.name)
