@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 from mltetris_api.v1.benchmark_pb2 import BenchmarkResult
 from mltetris_api.v1.run_pb2 import BenchmarkSpec, Episode, MetricPoint, RunReason, RunView
-from mltetris_api.v1.run_pb2 import Player as NamedPlayer
 from mltetris_api.worker.v1.worker_pb2 import (
     AttachRequest,
     Episodes,
-    GetCheckpointRequest,
     Notice,
     Welcome,
 )
@@ -35,7 +33,7 @@ from mltetris_server.worker.metrics import MetricLog, duration, timestamp
 from mltetris_server.worker.screen import Screen
 from mltetris_server.worker.specs import SpecError, plan_game
 from mltetris_server.worker.steering import Steering
-from mltetris_server.worker.transfer import get_checkpoint
+from mltetris_server.worker.transfer import get_checkpoint, request_of
 
 SHOWN_PLAYERS = 4
 """Players whose boards are shown at most, the first ones: as many as a race has."""
@@ -78,7 +76,7 @@ def run_benchmark(
     contestants: list[Contestant] = []
     first_game: dict[str, object] = {}
     for named in asked.players:
-        checkpoint = get_checkpoint(link, _request(named))
+        checkpoint = get_checkpoint(link, request_of(named))
         model = json.loads(checkpoint.model_json)
         first_game = first_game or model["game"]
         player = Player.from_checkpoint(model, checkpoint.files)
@@ -88,12 +86,6 @@ def run_benchmark(
     benchmark.match.load()
     begun()
     return benchmark.run()
-
-
-def _request(player: NamedPlayer) -> GetCheckpointRequest:
-    if player.HasField("slot"):
-        return GetCheckpointRequest(slot=player.slot)
-    return GetCheckpointRequest(checkpoint=player.checkpoint)
 
 
 class Benchmark:

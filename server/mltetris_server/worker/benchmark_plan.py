@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from mltetris_api.v1.run_pb2 import BenchmarkSpec
 
+from mltetris_server.worker.cores import available_cores
 from mltetris_server.worker.specs import draw_seed, game_spec, plan_game
-
-_MOST_THREADS = 64
 
 
 def plan_benchmark(asked: BenchmarkSpec, first_game: Mapping[str, Any]) -> BenchmarkSpec:
@@ -29,12 +27,5 @@ def plan_benchmark(asked: BenchmarkSpec, first_game: Mapping[str, Any]) -> Bench
     if not asked.HasField("seed"):
         spec.seed = draw_seed()
     if not asked.HasField("threads"):
-        spec.threads = min(_MOST_THREADS, available_cores())
+        spec.threads = available_cores()
     return spec
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -12,7 +12,6 @@ from mltetris_api.v1.dataset_pb2 import Dataset, DatasetFile
 from mltetris_api.v1.run_pb2 import (
     Episode,
     MetricPoint,
-    Player,
     RunReason,
     RunView,
     SimulationResult,
@@ -21,7 +20,6 @@ from mltetris_api.v1.run_pb2 import (
 from mltetris_api.worker.v1.worker_pb2 import (
     AttachRequest,
     Episodes,
-    GetCheckpointRequest,
     Notice,
     Welcome,
 )
@@ -31,6 +29,7 @@ from mltetris_server.learning.player import Player as ModelPlayer
 from mltetris_server.learning.simulation.blocks import Block, Part
 from mltetris_server.learning.simulation.crew import Crew
 from mltetris_server.learning.simulation.recording import File, Origin, Recording
+from mltetris_server.player_names import player_name
 from mltetris_server.worker.clocks import RunClock
 from mltetris_server.worker.dataset_transfer import put_dataset
 from mltetris_server.worker.frames import board_frame
@@ -39,9 +38,9 @@ from mltetris_server.worker.mailbox import Mailbox
 from mltetris_server.worker.metrics import MetricLog, duration, timestamp
 from mltetris_server.worker.scratch import refusing_full_disk, require_room, scratch_folder
 from mltetris_server.worker.screen import Screen
-from mltetris_server.worker.simulation_plan import plan_simulation, player_name, what_to_play
+from mltetris_server.worker.simulation_plan import plan_simulation, what_to_play
 from mltetris_server.worker.steering import Steering
-from mltetris_server.worker.transfer import get_checkpoint
+from mltetris_server.worker.transfer import get_checkpoint, request_of
 
 EPISODES_A_REPORT = 50
 """Games reported at most with one metric point, the newest: the dataset has them all."""
@@ -71,7 +70,7 @@ def run_simulation(
         OSError: the dataset cannot be written.
     """
     asked = welcome.simulation
-    checkpoint = get_checkpoint(link, _request(asked.player))
+    checkpoint = get_checkpoint(link, request_of(asked.player))
     model = json.loads(checkpoint.model_json)
     description = ModelDescription.from_dict(model)
     spec = plan_simulation(asked, description)
@@ -96,12 +95,6 @@ def run_simulation(
             return simulation.run()
         finally:
             simulation.close()
-
-
-def _request(player: Player) -> GetCheckpointRequest:
-    if player.HasField("slot"):
-        return GetCheckpointRequest(slot=player.slot)
-    return GetCheckpointRequest(checkpoint=player.checkpoint)
 
 
 class Simulation:

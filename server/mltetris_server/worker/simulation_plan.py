@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
-from mltetris_api.v1.run_pb2 import CheckpointKind, Observation, SimulationSpec
-from mltetris_api.v1.run_pb2 import Player as NamedPlayer
+from mltetris_api.v1.run_pb2 import Observation, SimulationSpec
 
 from mltetris_server.game.config import FeatureSet, GameConfig
 from mltetris_server.learning.model import ModelDescription
 from mltetris_server.learning.player import Player
 from mltetris_server.learning.simulation.crew import Plan
+from mltetris_server.worker.cores import available_cores
 from mltetris_server.worker.specs import SpecError, draw_seed, game_spec, plan_game
 
 _GAMES = 100
 _BOARDS = 8
-_MOST_THREADS = 64
 _OBSERVED = {
     Observation.OBSERVATION_BOARD: FeatureSet.BOARD,
     Observation.OBSERVATION_BCTS: FeatureSet.BCTS,
@@ -45,7 +42,7 @@ def plan_simulation(asked: SimulationSpec, model: ModelDescription) -> Simulatio
     if not spec.HasField("boards"):
         spec.boards = _BOARDS
     if not spec.HasField("threads"):
-        spec.threads = min(_MOST_THREADS, available_cores())
+        spec.threads = available_cores()
     spec.observation = spec.observation or Observation.OBSERVATION_BCTS
     return spec
 
@@ -73,22 +70,6 @@ def what_to_play(spec: SimulationSpec, player: Player) -> Plan:
         spec.games if spec.HasField("games") else None,
         spec.placements if spec.HasField("placements") else None,
     )
-
-
-def player_name(player: NamedPlayer) -> str:
-    """What a player is called: the slot's name, or `RUN:best` of a run's checkpoint."""
-    if player.HasField("slot"):
-        return player.slot
-    kind = player.checkpoint.kind or CheckpointKind.CHECKPOINT_KIND_BEST
-    word = CheckpointKind.Name(kind).removeprefix("CHECKPOINT_KIND_").lower()
-    return f"{player.checkpoint.run}:{word}"
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _require(player: Player, game: GameConfig) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import grpc
-from mltetris_api.v1.run_pb2 import CheckpointInfo, CheckpointKind, Evaluation
+from mltetris_api.v1.run_pb2 import CheckpointInfo, CheckpointKind, Evaluation, Player
 from mltetris_api.worker.v1.worker_pb2 import (
     CheckpointFile,
     CheckpointHeader,
@@ -117,6 +117,13 @@ def put_checkpoint(
             attempts.failed(error)
             continue
         return response.checkpoint
+
+
+def request_of(player: Player) -> GetCheckpointRequest:
+    """What reads a player's model."""
+    if player.HasField("slot"):
+        return GetCheckpointRequest(slot=player.slot)
+    return GetCheckpointRequest(checkpoint=player.checkpoint)
 
 
 def get_checkpoint(link: Link, request: GetCheckpointRequest) -> Checkpoint:
