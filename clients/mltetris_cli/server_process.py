@@ -82,6 +82,7 @@ class ServerProcess:
         self.pid = int(str(ready["pid"]))
         self.address = str(ready["address"])
         self.data_dir = Path(str(ready.get("data_dir", data_dir)))
+        self.metrics_url = str(ready.get("metrics", ""))
 
     @property
     def running(self) -> bool:

@@ -28,19 +28,22 @@ def run_serve(session: Session, listen: str, arguments: tuple[str, ...]) -> None
         ) as server,
     ):
         if session.json:
-            session.emit(
-                {
-                    "event": "ready",
-                    "address": server.address,
-                    "data_dir": str(server.data_dir),
-                    "pid": server.pid,
-                }
-            )
+            ready = {
+                "event": "ready",
+                "address": server.address,
+                "data_dir": str(server.data_dir),
+                "pid": server.pid,
+            }
+            if server.metrics_url:
+                ready["metrics"] = server.metrics_url
+            session.emit(ready)
         else:
             session.say(
                 f"serving on {server.address}, data in {server.data_dir}; Ctrl-C ends it; "
                 f"start something with `{command()} train`"
             )
+            if server.metrics_url:
+                session.say(f"metrics for Prometheus on {server.metrics_url}")
         try:
             code = server.wait()
         except (KeyboardInterrupt, Terminated):

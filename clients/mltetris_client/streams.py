@@ -17,7 +17,7 @@ _Message = TypeVar("_Message")
 SNAPSHOT_LIMIT = 1_000
 
 
-class _Stream(Generic[_Message]):
+class Stream(Generic[_Message]):
     """What both streams are besides their messages: connected or not, and to be cancelled."""
 
     _responses: Resuming[_Message]
@@ -43,7 +43,7 @@ class _Stream(Generic[_Message]):
         self.cancel()
 
 
-class MetricStream(_Stream[trainer_pb2.StreamMetricsResponse]):
+class MetricStream(Stream[trainer_pb2.StreamMetricsResponse]):
     """A run's metric points, in order, without gap or repeat, over any number of breaks.
 
     Iterate it, from one thread; it ends when the run is final (`history`: with the newest point).
@@ -109,7 +109,7 @@ class MetricStream(_Stream[trainer_pb2.StreamMetricsResponse]):
         return self._stub.StreamMetrics(request)
 
 
-class RunEvents(_Stream[trainer_pb2.WatchRunsResponse]):
+class RunEvents(Stream[trainer_pb2.WatchRunsResponse]):
     """Every run as it is, then every change, episode, notice and deletion, over any break.
 
     After a break the server tells everything there is again; what has not changed is left out

@@ -62,6 +62,15 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    metrics_listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where Prometheus may read metrics, without a token; port 0 is a free one. "
+            "(default nowhere)",
+            show_default=False,
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None,
         typer.Option(
@@ -119,6 +128,7 @@ def serve(
     Examples:
       mltetris serve                          on localhost, port 50051
       mltetris serve --data-dir /data/tetris --max-runs 8
+      mltetris serve --metrics-listen 127.0.0.1:9464   for Prometheus, too
       mltetris serve --listen 0.0.0.0:50051 \\
           --tls-cert certs/server.pem --tls-key certs/server-key.pem \\
           --operator-token-file operator.token   for all machines
@@ -128,6 +138,7 @@ def serve(
     Its log goes to stderr; with -o json stdout gets one line when it is ready.
     Ctrl-C ends it with every run checkpointed.
     """
+    from mltetris_cli.server_process import check_listen
     from mltetris_cli.serving import run_serve
     from mltetris_cli.session import Session
 
@@ -143,6 +154,9 @@ def serve(
     ):
         if number is not None:
             arguments += [limit, str(number)]
+    if metrics_listen is not None:
+        check_listen(metrics_listen)
+        arguments += ["--metrics-listen", metrics_listen]
     for flag, file in (
         ("--tls-cert", tls_cert),
         ("--tls-key", tls_key),

@@ -182,6 +182,10 @@ class RunManager:
         """Runs that take one of the places."""
         return sum(run.state in states.LIVE for run in self._runs.values())
 
+    def workers(self) -> Sequence[tuple[str, int]]:
+        """The runs that have a worker, and its process id."""
+        return [(run.id, run.pid) for run in self._runs.values() if run.pid]
+
     @property
     def queued_count(self) -> int:
         """Runs that wait."""

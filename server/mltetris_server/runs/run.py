@@ -85,6 +85,11 @@ class LiveRun:
         """Its state, as stored."""
         return self.run.state
 
+    @property
+    def pid(self) -> int:
+        """Its worker's process id; 0: it has none."""
+        return self._post.worker.pid if self._post.worker is not None else 0
+
     def snapshot(self) -> run_pb2.Run:
         """Returns a copy of the run as it is now; with the lock held, one to change and `store`."""
         copy = run_pb2.Run()

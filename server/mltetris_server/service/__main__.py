@@ -48,6 +48,7 @@ def main(
                 silence_s=options.silence,
             ),
             security=_security(options),
+            metrics_listen=options.metrics_listen,
             max_streams=options.max_streams,
             worker_transport=options.worker_transport,
             worker_command=tuple(worker_command),
@@ -70,10 +71,14 @@ async def _serve(settings: ServerSettings) -> None:
             "data_dir": str(server.data_dir),
             "pid": os.getpid(),
         }
+        if server.metrics_url:
+            ready["metrics"] = server.metrics_url
         print(json.dumps(ready), flush=True)
         if settings.security.insecure and not is_local(settings.listen):
             _log.warning("open to the network: --insecure was said", address=server.address)
         _log.info("ready", address=server.address, data_dir=str(server.data_dir))
+        if server.metrics_url:
+            _log.info("metrics", url=server.metrics_url)
         await signals.ending.wait()
         _log.info("ending")
     finally:
@@ -167,6 +172,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="SECONDS",
         help="after which a worker that says nothing is given up (default: %(default)g)",
     )
+    parser.add_argument(
+        "--metrics-listen",
+        type=_tcp_address,
+        default="",
+        metavar="HOST:PORT",
+        help="where Prometheus may ask, without a token; port 0: any free one (default: nowhere)",
+    )
     parser.add_argument("--log-format", choices=("json", "console"), default="console")
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info"
@@ -210,6 +222,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _address(text: str) -> str:
     if text.startswith("unix:") and len(text) > len("unix:"):
         return text
+    return _tcp_address(text)
+
+
+def _tcp_address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not host or not colon or not port.isdecimal() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:50051")

@@ -23,8 +23,8 @@ class CannotListen(Exception):
     """The address to listen on is taken or is none; the message says what to do."""
 
 
-def check_free(address: str) -> None:
-    """Raises CannotListen where `host:port` cannot be listened on, and says why.
+def check_free(address: str, flag: str = "--listen") -> None:
+    """Raises CannotListen where `host:port`, said with `flag`, cannot be listened on: why.
 
     gRPC only says that it failed, and is content with one of several addresses of a host.
     """
@@ -49,7 +49,7 @@ def check_free(address: str) -> None:
             except OSError as error:
                 raise CannotListen(
                     f"cannot listen on {address}: {_why(error)}; stop what uses it, or choose "
-                    "another with --listen (port 0: any free one)"
+                    f"another with {flag} (port 0: any free one)"
                 ) from error
 
 

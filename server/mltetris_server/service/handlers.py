@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
@@ -31,6 +32,10 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Response: TypeAlias = Message | bytes
 _log = structlog.get_logger(__name__)
 
+Note: TypeAlias = Callable[[str, str, str, float | None], None]
+"""Told of every call that was answered: service, method, status code, and seconds or, of a stream,
+None."""
+
 _LAST_STATUS_S: Final = 0.3
 """For the statuses of ended streams to reach their peers."""
 
@@ -43,10 +48,18 @@ class Binder:
     Args:
         trail: writes down what is done; None: nothing is.
         max_streams: streams that one connection may have open.
+        note: told of every call; None: nobody is.
     """
 
-    def __init__(self, trail: Trail | None = None, *, max_streams: int = MAX_STREAMS) -> None:
+    def __init__(
+        self,
+        trail: Trail | None = None,
+        *,
+        max_streams: int = MAX_STREAMS,
+        note: Note | None = None,
+    ) -> None:
         self._trail = trail
+        self.note = note
         self._places = Places(
             max_streams,
             lambda _: (
@@ -202,15 +215,37 @@ class _Guard:
         self._binder = binder
         self._method = method
         self._context = context
+        self._begin = time.perf_counter()
 
     async def __aenter__(self) -> None:
         return None
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._note(error)
         try:
             await self._answer(error)
         except grpc.aio.InternalError as gone:
             raise asyncio.CancelledError from gone
+
+    def _note(self, error: BaseException | None) -> None:
+        note, method = self._binder.note, self._method
+        if note is None:
+            return
+        match error:
+            case None:
+                code = grpc.StatusCode.OK
+            case asyncio.CancelledError():
+                closing = self._binder.closing
+                code = grpc.StatusCode.UNAVAILABLE if closing else grpc.StatusCode.CANCELLED
+            case grpc.aio.InternalError():
+                code = grpc.StatusCode.UNAVAILABLE
+            case DomainError():
+                code = code_of(error)
+            case _:
+                code = grpc.StatusCode.INTERNAL
+        stream = method.client_streaming or method.server_streaming
+        took = None if stream else time.perf_counter() - self._begin
+        note(method.containing_service.full_name, method.name, code.name, took)
 
     async def _answer(self, error: BaseException | None) -> None:
         context = self._context

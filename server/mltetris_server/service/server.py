@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +37,9 @@ from mltetris_server.service.addresses import (
 from mltetris_server.service.exposure import Security, check
 from mltetris_server.service.handlers import Binder
 from mltetris_server.service.health import HealthServicer
+from mltetris_server.service.measuring.machine import Known, Machine
+from mltetris_server.service.measuring.page import Page, Sources
+from mltetris_server.service.measuring.sampler import Sampler
 from mltetris_server.service.options import MAX_STREAMS, SERVER_OPTIONS, public_options
 from mltetris_server.service.policy import PolicyServicer
 from mltetris_server.service.reflection import add_reflection
@@ -72,6 +77,8 @@ class ServerSettings:
     data_dir: Path
     runs: RunSettings
     security: Security = field(default_factory=Security)
+    metrics_listen: str = ""
+    """`host:port` where Prometheus may ask, without a token; empty: nowhere."""
     max_streams: int = MAX_STREAMS
     """Streams that one connection may have open, at least 1."""
     worker_transport: WorkerTransport = "auto"
@@ -86,6 +93,8 @@ class Server:
         self.address = address
         """`host:port` or `unix:/path` it listens on."""
         self.data_dir = data_dir
+        self.metrics_url = ""
+        """Where Prometheus may ask; empty: nowhere."""
         self._manager = manager
         self._stack = contextlib.AsyncExitStack()
 
@@ -127,6 +136,8 @@ class Server:
         tokens = settings.security.tokens
         public = steadfast_server(public_options(settings.max_streams), [Gate(tokens)])
         tls = settings.security.tls
+        if settings.metrics_listen:
+            check_free(settings.metrics_listen, "--metrics-listen")
         port = _listen(public, settings.listen, tls.credentials() if tls else None)
         private = steadfast_server(SERVER_OPTIONS)
         address = _listen_for_workers(private, data_dir.root, settings.worker_transport)
@@ -140,6 +151,14 @@ class Server:
             settings=settings.runs,
             address=address,
         )
+
+        def processes() -> list[Known]:
+            workers = [Known("worker", pid, run) for run, pid in manager.workers()]
+            suggesting = [Known("policy", policy.pid)] if policy.pid else []
+            return [Known("server", os.getpid()), *workers, *suggesting]
+
+        sampler = Sampler(Machine(data_dir.root), processes)
+        stack.callback(sampler.close)
 
         async def keep(entry: system_pb2.Activity) -> int:
             return await history_thread(history.activity.add, entry)
@@ -157,6 +176,7 @@ class Server:
             watchers=lambda: binder.open_streams,
             tokens_required=tokens.required,
             policy=policy,
+            sampler=sampler,
         )
         binder.register(public, _SYSTEM, system)
         binder.register(public, _POLICY, PolicyServicer(policy))
@@ -199,7 +219,20 @@ class Server:
         address = settings.listen
         if not address.startswith("unix:"):
             address = f"{address.rpartition(':')[0]}:{port}"
-        return cls(address, data_dir.root, manager)
+        server = cls(address, data_dir.root, manager)
+        if settings.metrics_listen:
+            page = Page(
+                Sources(
+                    version=metadata.version("mltetris"),
+                    stats=lambda: system.GetStats(system_pb2.GetStatsRequest(), None),
+                    metrics=sampler.now,
+                    open_streams=lambda: binder.open_streams,
+                )
+            )
+            server.metrics_url = await page.begin(settings.metrics_listen)
+            stack.push_async_callback(page.end)
+            binder.note = page.calls.note
+        return server
 
     async def stop(self) -> None:
         """Ends everything in order: runs keep their last checkpoints, no process is left."""

@@ -17,6 +17,7 @@ from mltetris_server.runs.policy.keeper import PolicyKeeper
 from mltetris_server.service.access import caller_role
 from mltetris_server.service.handlers import Context
 from mltetris_server.service.machine import MachineMethods
+from mltetris_server.service.measuring.sampler import Sampler
 
 
 class SystemServicer(MachineMethods):
@@ -27,6 +28,7 @@ class SystemServicer(MachineMethods):
         watchers: counts the open streams.
         tokens_required: whether callers need one.
         policy: makes the suggestions of PolicyService.
+        sampler: measures the machine.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class SystemServicer(MachineMethods):
         watchers: Callable[[], int],
         tokens_required: bool,
         policy: PolicyKeeper,
+        sampler: Sampler,
     ) -> None:
+        super().__init__(sampler)
         self._manager = manager
         self._models = models
         self._list_activity = list_activity

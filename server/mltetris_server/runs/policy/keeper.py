@@ -22,6 +22,8 @@ TRIES: Final = 3
 """How often a question is asked whose process ends over it."""
 MOST_DEATHS: Final = 3
 """Ends of the process in a row, without an answer between, after which it is left alone a while."""
+PATIENCE_S: Final = 20.0
+"""How long a call waits for the process to be ready: less than most callers wait for an answer."""
 _LEAST_PAUSE_S: Final = 1.0
 _MOST_PAUSE_S: Final = 30.0
 
@@ -130,7 +132,14 @@ class PolicyKeeper:
                 raise self._unavailable()
             self._starting = asyncio.ensure_future(PolicyProcess.start(self._command))
             self._starting.add_done_callback(self._started)
-        return await asyncio.shield(self._starting)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await asyncio.shield(self._starting)
+        except TimeoutError as error:
+            raise Unavailable(
+                "the process that suggests placements is not ready yet, for the engine is being "
+                "compiled, once and for all: try again in a minute"
+            ) from error
 
     def _started(self, starting: asyncio.Task[PolicyProcess]) -> None:
         self._starting = None
