@@ -48,7 +48,7 @@ def main(
                 silence_s=options.silence,
             ),
             security=_security(options),
-            metrics_listen=options.metrics_listen,
+            metrics_listen=options.metrics_listen or "",
             max_streams=options.max_streams,
             worker_transport=options.worker_transport,
             worker_command=tuple(worker_command),
@@ -175,7 +175,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--metrics-listen",
         type=_tcp_address,
-        default="",
         metavar="HOST:PORT",
         help="where Prometheus may ask, without a token; port 0: any free one (default: nowhere)",
     )

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import grpc
 import structlog
@@ -224,7 +224,7 @@ class Server:
             page = Page(
                 Sources(
                     version=metadata.version("mltetris"),
-                    stats=lambda: system.GetStats(system_pb2.GetStatsRequest(), None),
+                    stats=lambda: system.GetStats(system_pb2.GetStatsRequest(), cast(Any, None)),
                     metrics=sampler.now,
                     open_streams=lambda: binder.open_streams,
                 )
