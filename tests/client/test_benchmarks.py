@@ -51,7 +51,7 @@ def test_what_does_not_fit_is_named(
 
 def test_suites_are_told_and_there_are_no_scores_yet(trainer: Trainer) -> None:
     suites = trainer.list_benchmark_suites()
-    assert [suite.name for suite in suites][0] == "standard-10x20-bag"
+    assert suites[0].name == "standard-10x20-bag"
     assert isinstance(suites[0], mltetris_client.BenchmarkSuite)
     assert trainer.list_benchmark_scores(suite=suites[0].name, player="x", limit=3) == []
     with pytest.raises(InvalidArgument):
