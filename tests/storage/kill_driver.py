@@ -27,13 +27,23 @@ from typing import Any
 
 from mltetris_api.v1 import run_pb2
 from mltetris_server import errors
-from mltetris_server.storage import RunStore, SlotStore, bundle, checkpoints, durable, slot_record
+from mltetris_server.storage import (
+    DatasetStore,
+    RunStore,
+    SlotStore,
+    bundle,
+    checkpoints,
+    dataset_record,
+    durable,
+    slot_record,
+)
 from mltetris_server.storage import slots as slots_module
 from mltetris_server.storage import spool as server_spool
 from mltetris_server.storage.checkpoints import Checkpoint
 from mltetris_server.worker.spool import spool
 from mltetris_server.worker.transfer import Checkpoint as Spooled
 from support.checkpoints import MODEL, a_checkpoint, model_files
+from support.datasets import read_dataset, store_dataset
 
 RUN = "train-abc123"
 BEST = run_pb2.CHECKPOINT_KIND_BEST
@@ -170,6 +180,30 @@ def read_taken(folder: Path) -> Found:
     return read_latest(folder)
 
 
+def put_dataset(folder: Path, seed: int) -> None:
+    store_dataset(DatasetStore(folder), "games", seed)
+
+
+def remove_dataset(folder: Path, seed: int) -> None:
+    DatasetStore(folder).delete("games")
+
+
+def read_datasets(folder: Path) -> Found:
+    store = DatasetStore(folder)
+    listed = [dataset.name for dataset in store.list_page()[0]]
+    assert listed == store.names()
+    content = {name: read_dataset(store, name) for name in listed}
+    return Found(
+        {name: json.loads(files["data/metadata.json"])["seed"] for name, files in content.items()},
+        {
+            name: hashlib.sha256(
+                store.read(name)[1].encode() + b"".join(files.values())
+            ).hexdigest()
+            for name, files in content.items()
+        },
+    )
+
+
 def nothing(folder: Path) -> None:
     folder.mkdir()
 
@@ -202,6 +236,10 @@ def two_slots(folder: Path) -> None:
     SlotStore(folder).save("two", a_checkpoint(7))
 
 
+def one_dataset(folder: Path) -> None:
+    put_dataset(folder, 1)
+
+
 def one_spooled(folder: Path) -> None:
     a_run(folder)
     write_spool(folder, 1)
@@ -229,6 +267,9 @@ SCENARIOS: dict[
     "edit slot": (one_active_slot, edit_slot, read_slots),
     "rename slot": (one_active_slot, rename_slot, read_slots),
     "delete slot": (one_active_slot, delete_slot, read_slots),
+    "first dataset": (nothing, put_dataset, read_datasets),
+    "dataset once more": (one_dataset, put_dataset, read_datasets),
+    "delete dataset": (one_dataset, remove_dataset, read_datasets),
     "first spool": (a_run, write_spool, read_spool),
     "next spool": (one_spooled, write_spool, read_spool),
     "take spooled": (a_run_and_its_spool, take_spooled, read_taken),
@@ -291,7 +332,7 @@ def kill_at(last: int, folder: Path) -> None:
 
 def stop_the_clock() -> None:
     """From now on, all that is written is written at the same moment."""
-    for module in (checkpoints, slot_record, slots_module):
+    for module in (checkpoints, slot_record, slots_module, dataset_record):
         module.datetime = StandingClock  # type: ignore[attr-defined]
 
 
@@ -321,7 +362,7 @@ def main() -> None:
             if path.name.startswith((durable.TEMPORARY, ".old-")) and act is not write_spool
         ]
         # What comes after a crash works like before it.
-        if act in (write_run, save_slot, import_slot, write_spool, write_latest):
+        if act in (write_run, save_slot, import_slot, write_spool, write_latest, put_dataset):
             act(folder, 3)
             assert "3" in json.dumps(look(folder).words)
         print(

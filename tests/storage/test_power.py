@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mltetris_server.storage import DataDir, SlotStore, checkpoints, slot_record, slots
+from mltetris_server.storage import (
+    DataDir,
+    SlotStore,
+    checkpoints,
+    dataset_record,
+    slot_record,
+    slots,
+)
 from storage.kill_driver import (
     SCENARIOS,
     Found,
@@ -42,7 +49,7 @@ CASES = SCENARIOS | {"new data directory": (nothing, new_data_dir, read_data_dir
 
 @pytest.fixture(autouse=True)
 def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (checkpoints, slot_record, slots):
+    for module in (checkpoints, slot_record, slots, dataset_record):
         monkeypatch.setattr(module, "datetime", StandingClock)
 
 

@@ -12,6 +12,7 @@ It comes up in a fraction of the real one's time and does on demand what the rea
     fail            says that it failed after five metric points
     child           starts a process of its own, which does nothing for ten minutes
     talkative       says a notice with every tenth point
+    slow-upload     takes some seconds to send a dataset
     on-demand       makes metric points only when told of a `max_training_rate`, which is how many
 """
 
@@ -33,6 +34,7 @@ from mltetris_server.worker.mailbox import Mailbox
 from mltetris_server.worker.settings import WorkerSettings
 from mltetris_server.worker.transfer import Checkpoint, get_checkpoint, put_checkpoint
 
+from support import small_simulation
 from support.checkpoints import a_checkpoint
 
 VARIABLE = "MLTETRIS_SMALL_WORKER"
@@ -54,6 +56,7 @@ class SmallWorker:
         self.points = 0
         self.next_frame = 0.0
         self.next_point = 0.0
+        self.simulation: run_pb2.SimulationSpec | None = None
 
     def run(self) -> run_pb2.RunReason.ValueType:
         """Works until it is told to stop, or has reached its goal."""
@@ -67,7 +70,11 @@ class SmallWorker:
         demo = welcome.demo if welcome.HasField("demo") else None
         if training is not None and not training.HasField("seed"):
             training.seed = 42
-        self.report(0, training, demo)
+        simulation = welcome.simulation if welcome.HasField("simulation") else None
+        self.simulation = simulation
+        if simulation is not None and not simulation.HasField("seed"):
+            simulation.seed = 42
+        self.report(0, training, demo, simulation)
         while not self.stopping and not self.gone.is_set():
             self.mailbox.wait(time.monotonic() + METRICS_PERIOD_S / 2)
             for message in self.mailbox.take():
@@ -79,6 +86,9 @@ class SmallWorker:
             if self.watch.max_fps > 0 and now >= self.next_frame:
                 self.next_frame = now + 1 / self.watch.max_fps
                 self.show(1 if demo is None else len(demo.slots))
+            if simulation is not None and small_simulation.is_done(simulation, self.points):
+                small_simulation.finish(self.link, simulation, self.points, self.habits)
+                return run_pb2.RUN_REASON_BUDGET_SPENT
             if self.points == 5 and "quick" in self.habits:
                 return run_pb2.RUN_REASON_GOAL_REACHED
             if self.points == 5 and "fail" in self.habits:
@@ -87,11 +97,17 @@ class SmallWorker:
             raise ServerGone("gone")
         if training is not None:
             self.save(run_pb2.CHECKPOINT_KIND_FINAL)
+        if simulation is not None and self.points:
+            small_simulation.finish(self.link, simulation, self.points, self.habits)
         return run_pb2.RUN_REASON_STOPPED_BY_CALLER
 
     def read_models(self, welcome: worker_pb2.Welcome) -> None:
         """Reads what it is to start from, and says so."""
         requests = [worker_pb2.GetCheckpointRequest(slot=slot) for slot in welcome.demo.slots]
+        if welcome.training.warm_start.dataset:
+            size = small_simulation.read_trajectories(self.link)
+            notice = worker_pb2.Notice(text=f"read {size} bytes of trajectories")
+            self.link.send(AttachRequest(notice=notice))
         if welcome.training.HasField("slot"):
             requests.append(worker_pb2.GetCheckpointRequest(slot=welcome.training.slot))
         if welcome.training.HasField("checkpoint"):
@@ -141,12 +157,17 @@ class SmallWorker:
         command: int,
         training: run_pb2.TrainingSpec | None = None,
         demo: run_pb2.DemoSpec | None = None,
+        simulation: run_pb2.SimulationSpec | None = None,
     ) -> None:
         """Says what it is doing."""
         states = worker_pb2.WORKER_STATE_PAUSED, worker_pb2.WORKER_STATE_RUNNING
         self.link.state = states[0] if self.paused else states[1]
         report = worker_pb2.StateReport(
-            state=self.link.state, command=command, training=training, demo=demo
+            state=self.link.state,
+            command=command,
+            training=training,
+            demo=demo,
+            simulation=simulation,
         )
         self.link.send(AttachRequest(state=report))
 
@@ -155,7 +176,9 @@ class SmallWorker:
         self.points += 1
         point = run_pb2.MetricPoint(sequence=self.points, placements=100 * self.points)
         point.time.GetCurrentTime()
-        if self.points % 5 == 0:
+        if self.simulation is not None:
+            small_simulation.measure(point, self.simulation)
+        elif self.points % 5 == 0:
             point.evaluation.games = 20
             point.evaluation.mean_lines = 100.0 - abs(10 - self.points)
         self.link.send(AttachRequest(metrics=point))

@@ -120,8 +120,8 @@ class RunManager:
             if run.state == states.QUEUED:
                 self._queue.add(live)
             else:
-                await live.restore(record.pid)
                 await self._note_dataset(live)
+                await live.restore(record.pid)
         await self._pump()
 
     async def _note_dataset(self, live: LiveRun) -> None:
@@ -133,7 +133,7 @@ class RunManager:
         except DataLoss as error:
             _log.warning("a dataset is damaged", run=live.id, error=str(error))
             return
-        if dataset is not None and live.state not in states.FINAL:
+        if dataset is not None:
             await live.dataset_stored(dataset)
 
     async def close(self) -> None:
