@@ -11,6 +11,7 @@ from mltetris_cli.settings import Output
 
 Mode = Literal["headless", "visual"]
 View = Literal["showcase", "training"]
+Observation = Literal["board", "bcts", "simple"]
 Checkpoint = Literal["best", "latest", "final"]
 Algorithm = Literal["td", "dqn", "ppo", "cem"]
 Features = Literal["simple", "bcts", "dt", "board"]

@@ -17,6 +17,7 @@ from mltetris_cli.live import figures, words
 # Of a spec: what a run's goal and control say better.
 _SHOWN_OTHERWISE = frozenset(
     {"budget", "mode", "view", "placements_per_second", "max_training_rate"}
+    | {"player", "players", "dataset"}
 )
 
 
@@ -26,7 +27,7 @@ def one_line(run: Run) -> str:
     reason = words.reason_word(run)
     if reason:
         parts.append(f"({reason})")
-    if not is_final(run):
+    if not is_final(run) and words.has_board(run):
         parts.append(words.view_word(run.control))
         if run.control.max_training_rate:
             parts.append(words.rate_word(run.control))
@@ -46,27 +47,27 @@ def table(runs: Sequence[Run]) -> RenderableType:
     result = Table(box=None, pad_edge=False, header_style="bright_black", show_edge=False)
     result.add_column("RUN", no_wrap=True)
     result.add_column("STATE", no_wrap=True)
-    result.add_column("LINES", justify="right")
-    result.add_column("BEST", justify="right")
-    result.add_column("PLACEMENTS", justify="right")
-    result.add_column("TIME", justify="right")
-    result.add_column("DONE", justify="right")
+    result.add_column("LINES", justify="right", no_wrap=True)
+    result.add_column("BEST", justify="right", no_wrap=True)
+    result.add_column("PLACEMENTS", justify="right", no_wrap=True)
+    result.add_column("TIME", justify="right", no_wrap=True)
+    result.add_column("DONE", justify="right", no_wrap=True)
     result.add_column("STARTED", justify="right", no_wrap=True)
-    result.add_column("NAME", overflow="ellipsis", no_wrap=True)
+    # The one that gives way where there is little room; its cells are not wrapped for that.
+    result.add_column("NAME")
     for run in runs:
         point = run.metrics
-        best = run.best_evaluation
         done = f"{point.progress:.0%}" if point.HasField("progress") else "-"
         result.add_row(
             run.id,
             state_text(run),
-            words.mean_word(best) if best.games else "-",
-            figures.short(point.best_lines) if point.HasField("best_lines") else "-",
-            figures.short(point.placements),
+            _mean(run),
+            _best(run),
+            figures.short(max(point.placements, run.simulation_result.placements)),
             figures.span(seconds(point.elapsed)) if point.HasField("elapsed") else "-",
             done,
             ago(run.create_time),
-            Text(printable(run.display_name)),
+            Text(printable(run.display_name), overflow="ellipsis", no_wrap=True),
         )
     return result
 
@@ -87,9 +88,11 @@ def details(run: Run) -> RenderableType:
         grid.add_row("error", Text(printable(run.error.message), style="bright_red"))
     grid.add_row("asked", f"{ago(run.create_time)}  ({run.create_time.ToJsonString()})")
     grid.add_row("goal", words.goal_words(run))
+    if run.HasField("simulation"):
+        grid.add_row("dataset", Text(printable(words.dataset_words(run))))
     for label, value in _figures(run):
         grid.add_row(label, value)
-    if not is_final(run):
+    if not is_final(run) and words.has_board(run):
         shown = words.view_word(run.control)
         if run.control.max_training_rate:
             shown += f", {words.rate_word(run.control)}"
@@ -108,6 +111,27 @@ def details(run: Run) -> RenderableType:
         return grid
     tail = "\n".join(printable(line) for line in run.log_tail.splitlines())
     return Group(grid, Text("\nend of its log", style="bright_black"), Text(tail))
+
+
+def _mean(run: Run) -> str:
+    """Mean lines a game: of a training as it plays at its best, of a simulation so far."""
+    if run.best_evaluation.games:
+        return words.mean_word(run.best_evaluation)
+    if not run.HasField("simulation"):
+        return "-"
+    if run.simulation_result.games:
+        return figures.lines(run.simulation_result.mean_lines)
+    return figures.lines(run.metrics.mean_lines) if run.metrics.HasField("mean_lines") else "-"
+
+
+def _best(run: Run) -> str:
+    """Most lines in one game."""
+    known = [player.best_lines for player in run.benchmark_result.players if player.games]
+    if run.metrics.HasField("best_lines"):
+        known.append(run.metrics.best_lines)
+    if run.simulation_result.games:
+        known.append(run.simulation_result.best_lines)
+    return figures.short(max(known)) if known else "-"
 
 
 def evaluation_words(evaluation: Evaluation) -> str:
@@ -167,8 +191,15 @@ def _spec(run: Run) -> list[tuple[str, str]]:
     if which is None:
         return []
     rows: list[tuple[str, str]] = []
+    if which == "benchmark":
+        players = map(words.player_word, run.benchmark.players)
+        rows.append(("players", printable(", ".join(players))))
+    elif which == "simulation":
+        rows.append(("player", printable(words.player_word(run.simulation.player))))
+    # Of a training they are not games to play.
+    in_goal = {"games", "placements"} if which in ("benchmark", "simulation") else set()
     for name, value in to_json(getattr(run, which)).items():
-        if name in _SHOWN_OTHERWISE or value in (None, [], {}):
+        if name in _SHOWN_OTHERWISE | in_goal or value in (None, [], {}):
             continue
         if isinstance(value, dict):
             parts = (f"{key} {part}" for key, part in value.items() if part is not None)

@@ -31,6 +31,10 @@ def watch_run(
     if session.json:
         ending = _watch_json(trainer, run, max_fps=max_fps if boards else 0.0)
         final = trainer.get_run(run.id) if ending is show.Ending.FINISHED else None
+    elif not words.has_board(run):
+        with Follower(trainer, run) as follower:
+            ending = show.show_progress(trainer, follower)
+            final = follower.run
     elif show.on_terminal(session.console):
         with Follower(trainer, run, max_fps=max_fps) as follower:
             ending = LiveShow(trainer, follower, stop_on_leaving=False).run(session.console)
@@ -52,6 +56,8 @@ def watch_run(
             raise CliError(words.error_words(final), f"See `{command()} show {run.id}`.")
         if not session.json:
             session.say(f"{run.id} {words.state_word(final)}: {words.reason_word(final)}")
+            if final.HasField("simulation"):
+                session.say(f"dataset {words.dataset_words(final)}")
 
 
 def _watch_json(trainer: Trainer, run: Run, *, max_fps: float) -> show.Ending:

@@ -12,10 +12,11 @@ from support.cli import Cli
 
 COMMANDS = [
     "up", "serve", "train", "watch", "ps", "show", "pause", "resume", "stop", "speed", "mode",
-    "set", "rm", "demo", "viewer", "plot", "doctor", "version", "slots",
+    "set", "rm", "demo", "sim", "viewer", "plot", "doctor", "version", "slots",
     *(f"slots {name}" for name in (
         "ls", "show", "save", "cp", "mv", "rm", "use", "export", "import", "edit", "notes"
     )),
+    "datasets", *(f"datasets {name}" for name in ("ls", "show", "export", "rm")),
 ]  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def test_choices_are_those_of_the_sdk() -> None:
     assert options.View == names.ViewName
     assert options.Algorithm == names.AlgorithmName
     assert options.Features == names.FeatureSetName
+    assert options.Observation == names.ObservationName
     assert options.Checkpoint == names.CheckpointName
 
 

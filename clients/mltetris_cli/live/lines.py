@@ -23,12 +23,13 @@ def progress_text(follower: Follower) -> str:
     if point.HasField("placements_per_second"):
         pace = f" ({figures.short(point.placements_per_second)}/s)"
     parts.append(f"{figures.count(point.placements)} placements{pace}")
-    if run.HasField("demo"):
+    if not run.HasField("training"):
         parts.append(f"{figures.count(point.episodes)} games")
     if run.last_evaluation.games:
         parts.append(f"{words.mean_word(run.last_evaluation)} lines a game")
     elif point.HasField("mean_lines"):
-        parts.append(f"{figures.lines(point.mean_lines)} lines a training game")
+        kind = "training game" if run.HasField("training") else "game"
+        parts.append(f"{figures.lines(point.mean_lines)} lines a {kind}")
     if point.HasField("best_lines"):
         parts.append(f"best game {figures.count(point.best_lines)}")
     if point.HasField("progress"):

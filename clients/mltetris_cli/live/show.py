@@ -12,12 +12,15 @@ from typing import Any, Self
 
 from mltetris_client import Trainer
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from mltetris_cli.live.follower import Follower
 from mltetris_cli.live.lines import progress_text
 from mltetris_cli.live.steering import Steering
 
 _LINE_PERIOD_S = 3.0
+_REWRITE_PERIOD_S = 0.2
 
 
 class Ending(Enum):
@@ -98,6 +101,26 @@ def show_lines(
             return Ending.INTERRUPTED
         finally:
             steering.close()
+    return ending
+
+
+def show_progress(trainer: Trainer, follower: Follower) -> Ending:
+    """Shows on stderr how far a run without a board is, on a terminal always in the same line.
+
+    Ctrl-C and what is raised are as in `show_lines` without ``stop_on_leaving``.
+    """
+    console = Console(stderr=True, highlight=False)
+    if not on_terminal(console):
+        return show_lines(trainer, follower, write_text(follower), stop_on_leaving=False)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        ending = show_lines(
+            trainer,
+            follower,
+            lambda: live.update(Text(progress_text(follower)), refresh=True),
+            stop_on_leaving=False,
+            period=_REWRITE_PERIOD_S,
+        )
+    _say(progress_text(follower))
     return ending
 
 

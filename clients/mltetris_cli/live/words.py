@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mltetris_api.v1 import run_pb2
-from mltetris_client import Evaluation, Run, RunControl, is_final, name_of
+from mltetris_client import Evaluation, Run, RunControl, SimulationSpec, is_final, name_of
 
 from mltetris_cli.jsonify import seconds
 from mltetris_cli.live import figures
@@ -54,6 +54,11 @@ def goal_words(run: Run) -> str:
     if run.HasField("demo"):
         games = run.demo.games
         return f"{figures.count(games)} games" if games else "until stopped"
+    if run.HasField("benchmark"):
+        each = f"{figures.count(run.benchmark.games)} games each"
+        return f"{each}, {len(run.benchmark.players)} players"
+    if run.HasField("simulation"):
+        return _simulation_goal(run.simulation)
     budget = run.training.budget
     parts: list[str] = []
     if budget.HasField("target_mean_lines"):
@@ -63,6 +68,42 @@ def goal_words(run: Run) -> str:
     if budget.HasField("max_duration"):
         parts.append(figures.span(seconds(budget.max_duration)))
     return " or ".join(parts) or "until stopped"
+
+
+def _simulation_goal(spec: SimulationSpec) -> str:
+    parts = []
+    if spec.HasField("games"):
+        parts.append(f"{figures.count(spec.games)} games")
+    if spec.HasField("placements"):
+        parts.append(f"{figures.count(spec.placements)} placements")
+    return " or ".join(parts)
+
+
+def has_board(run: Run) -> bool:
+    """Whether there is a game to watch: benchmarks and simulations play too fast, and too many."""
+    return not run.HasField("benchmark") and not run.HasField("simulation")
+
+
+def player_word(player: run_pb2.Player) -> str:
+    """What a player is called: the slot's name, or RUN:best of a run's checkpoint."""
+    if player.HasField("slot"):
+        return player.slot
+    kind = name_of(run_pb2.CheckpointKind, player.checkpoint.kind) or "best"
+    return f"{player.checkpoint.run}:{kind}"
+
+
+def dataset_words(run: Run) -> str:
+    """What has come of a simulation, in one line."""
+    result = run.simulation_result
+    if not result.stored:
+        ended = "there is none: it ended before" if is_final(run) else "not stored yet"
+        return f"{run.simulation.dataset}: {ended}"
+    cut = f" ({figures.count(result.cut_off_games)} cut off)" if result.cut_off_games else ""
+    return (
+        f"{result.dataset}: {figures.count(result.placements)} placements in "
+        f"{figures.count(result.games)} games{cut}, {figures.lines(result.mean_lines)} lines a "
+        f"game, {figures.size(result.size_bytes)}"
+    )
 
 
 def mean_word(evaluation: Evaluation) -> str:

@@ -273,7 +273,7 @@ class RunManager:
             # As where it is stored: not every system tells upper from lower case.
             if live.state not in states.FINAL and theirs.lower() == name.lower():
                 raise AlreadyExists(
-                    f"run {live.id} is making a dataset {theirs}: choose another name"
+                    f"run {live.id} is making a dataset {theirs}. Choose another name"
                 )
 
     async def _new_id(self, request: trainer_pb2.StartRunRequest) -> str:

@@ -96,11 +96,12 @@ class DatasetStore:
         existing = self.names()
         if other := names.same_but_for_case(name, existing):
             raise errors.AlreadyExists(
-                f"there is a dataset {other} already, and not every system tells it from {name}"
+                f"there is a dataset {other} already, and not every system tells it from {name}. "
+                "Choose another name"
             )
         if name in existing and not (run_id and self._run_of(name) == run_id):
             raise errors.AlreadyExists(
-                f"there is a dataset {name} already: choose another name, or remove it"
+                f"there is a dataset {name} already. Choose another name, or remove it"
             )
 
     def of_run(self, name: str, run_id: str) -> dataset_pb2.Dataset | None:
