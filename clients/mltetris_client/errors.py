@@ -68,10 +68,12 @@ class InvalidArgument(MlTetrisError):
 
 
 class NotFound(MlTetrisError):
-    """There is no such run, slot or checkpoint."""
+    """There is no such run, slot, checkpoint or dataset."""
 
     default_code = grpc.StatusCode.NOT_FOUND
-    default_hint = "List what there is with `mltetris ps` and `mltetris slots ls`."
+    default_hint = (
+        "List what there is with `mltetris ps`, `mltetris slots ls` and `mltetris datasets ls`."
+    )
 
 
 class AlreadyExists(MlTetrisError):
@@ -92,7 +94,7 @@ class DataLoss(MlTetrisError):
     """A file is damaged: stored on the server, or on its way here."""
 
     default_code = grpc.StatusCode.DATA_LOSS
-    default_hint = "Import the slot again from a good copy, or use another one."
+    default_hint = "Put a good copy in its place, or use another one."
 
 
 class Unreachable(MlTetrisError):
