@@ -13,6 +13,7 @@ from support.cli import Cli
 COMMANDS = [
     "up", "serve", "train", "watch", "ps", "show", "pause", "resume", "stop", "speed", "mode",
     "set", "rm", "demo", "sim", "viewer", "plot", "doctor", "version", "slots",
+    "suggest", "system",
     *(f"slots {name}" for name in (
         "ls", "show", "save", "cp", "mv", "rm", "use", "export", "import", "edit", "notes"
     )),
