@@ -163,7 +163,7 @@ def _players(run: Run) -> Table:
         if scored:
             kind = found.score_kind
             score, error = score_words(kind, player.score), error_words(kind, player.score_error)
-            row.append(f"{score} ± {error}")
+            row.append(f"{_bound(player.cut_off_games, kind)}{score} ± {error}")
         table.add_row(*row)
     return table
 
