@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mltetris_cli.bench_view import games_done, player_words, score_words
+from mltetris_cli.bench_view import games_done, score_words
 from mltetris_cli.jsonify import seconds
 from mltetris_cli.live import figures, show, words
 from mltetris_cli.live.follower import Follower
@@ -85,7 +85,7 @@ def _picture(follower: Follower) -> RenderableType:
     result = run.benchmark_result
     known = {player.name: player for player in result.players}
     table = Table.grid(padding=(0, 2))
-    for name in map(player_words, run.benchmark.players):
+    for name in map(words.player_word, run.benchmark.players):
         player = known.get(name)
         games = player.games if player is not None else 0
         score = ""

@@ -202,17 +202,9 @@ def _ranking(run: Run) -> str:
     """The players, and once there is something to tell, what they scored."""
     found = run.benchmark_result
     if not any(player.games for player in found.players):
-        return ", ".join(player_words(player) for player in run.benchmark.players)
+        return ", ".join(words.player_word(player) for player in run.benchmark.players)
     ranked = sorted(found.players, key=lambda player: -player.score)
     return ", ".join(f"{p.name} {score_words(found.score_kind, p.score)}" for p in ranked)
-
-
-def player_words(player: run_pb2.Player) -> str:
-    """What a player is called: the slot's name, or RUN:best of a run's checkpoint."""
-    if player.HasField("slot"):
-        return player.slot
-    kind = name_of(run_pb2.CheckpointKind, player.checkpoint.kind) or "best"
-    return f"{player.checkpoint.run}:{kind}"
 
 
 def _suite(spec: BenchmarkSpec) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from mltetris_api.v1.benchmark_pb2 import BenchmarkResult
 from mltetris_api.v1.run_pb2 import BenchmarkSpec, Episode, MetricPoint, RunReason, RunView
@@ -16,41 +14,30 @@ from mltetris_api.worker.v1.worker_pb2 import (
     Welcome,
 )
 
-from mltetris_server.game.display import ShownGame
 from mltetris_server.learning.benchmark.figures import Tally
 from mltetris_server.learning.benchmark.game import FinishedGame
 from mltetris_server.learning.benchmark.match import Match
-from mltetris_server.learning.player import Player
-from mltetris_server.player_names import player_name
 from mltetris_server.suites import SUITES
 from mltetris_server.worker.benchmark_plan import plan_benchmark
 from mltetris_server.worker.benchmark_result import result_message
 from mltetris_server.worker.clocks import RunClock
-from mltetris_server.worker.frames import board_frame
+from mltetris_server.worker.contestants import (
+    Contestant,
+    check_width,
+    latest_frames,
+    read_contestants,
+)
 from mltetris_server.worker.link import Link, ServerGone
 from mltetris_server.worker.mailbox import Mailbox
 from mltetris_server.worker.metrics import MetricLog, duration, timestamp
 from mltetris_server.worker.screen import Screen
-from mltetris_server.worker.specs import SpecError, plan_game
+from mltetris_server.worker.specs import plan_game
 from mltetris_server.worker.steering import Steering
-from mltetris_server.worker.transfer import get_checkpoint, request_of
 
-SHOWN_PLAYERS = 4
-"""Players whose boards are shown at most, the first ones: as many as a race has."""
 EPISODES_A_REPORT = 1000
 """Games in one report at most, so that it stays far below gRPC's 4 MiB."""
 _LOOK_SECONDS = 0.02
 """How often it is looked whether the last game has ended."""
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """One of the players."""
-
-    name: str
-    sha256: str
-    """Of the manifest of its model, hex."""
-    player: Player
 
 
 def run_benchmark(
@@ -70,18 +57,8 @@ def run_benchmark(
         CheckpointError: a model is not what it should be.
         SpecError: a player cannot play this game.
     """
-    asked = welcome.benchmark
-    if not asked.players:
-        raise SpecError("players: a benchmark needs at least one")
-    contestants: list[Contestant] = []
-    first_game: dict[str, object] = {}
-    for named in asked.players:
-        checkpoint = get_checkpoint(link, request_of(named))
-        model = json.loads(checkpoint.model_json)
-        first_game = first_game or model["game"]
-        player = Player.from_checkpoint(model, checkpoint.files)
-        contestants.append(Contestant(player_name(named), checkpoint.sha256, player))
-    spec = plan_benchmark(asked, first_game)
+    contestants, first_game = read_contestants(link, welcome.benchmark.players)
+    spec = plan_benchmark(welcome.benchmark, first_game)
     benchmark = Benchmark(link, mailbox, welcome, spec, contestants)
     benchmark.match.load()
     begun()
@@ -107,12 +84,7 @@ class Benchmark:
         max_lines = spec.max_lines if spec.HasField("max_lines") else None
         suite = SUITES.get(spec.suite)
         self._score = suite.score if suite is not None else "mean_lines"
-        for contestant in contestants:
-            if not contestant.player.plays(config):
-                raise SpecError(
-                    f"players: {contestant.name!r} was trained for another width than "
-                    f"{config.width} columns and looks at each column, so it cannot play this game"
-                )
+        check_width(contestants, config)
         self.match = Match(
             [contestant.player for contestant in contestants],
             config,
@@ -214,20 +186,8 @@ class Benchmark:
             self._show()
 
     def _show(self) -> None:
-        """Sends the game that each of the first players played on last."""
-        frames = []
-        for board, contestant in enumerate(self._contestants[:SHOWN_PLAYERS]):
-            view = self.match.view(board)
-            if view is None:
-                continue
-            number, games = view
-            shown = ShownGame.of_board(self.match.config, games, 0)
-            values = None
-            if self._steering.include_values and not shown.game_over:
-                values = contestant.player.values(shown)
-            frame = board_frame(shown, board=board, player=contestant.name, values=values)
-            frame.episode = number
-            frames.append(frame)
+        values = self._steering.include_values
+        frames = latest_frames(self.match, self._contestants, include_values=values)
         if frames:
             self._screen.send(frames)
 
