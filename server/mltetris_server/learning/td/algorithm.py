@@ -111,6 +111,20 @@ class TD(AfterstateDQN[TdConfig]):
         callback.on_training_end()
         return self
 
+    def descend(self, steps: int) -> float:
+        """Gradient steps on what is in the window, whoever put it there.
+
+        Args:
+            steps: How many, at least 1; there must be something in it.
+
+        Returns:
+            The sum of their losses.
+        """
+        update_learning_rate(self.policy.optimizer, self.current_learning_rate)
+        losses = self._rounds.descend(self._n_updates, steps)
+        self._n_updates += steps
+        return losses
+
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Not how TD learns, which has no replay buffer: raises NotImplementedError."""
         raise NotImplementedError("TD learns in learn(), from rollouts of its own")

@@ -241,10 +241,23 @@ class Rounds:
         Returns:
             The sum of their losses and how many they were.
         """
-        steps = min(self._steps_a_piece, self.minibatches - self.minibatch)
-        losses = self._descent.step(self.window, count, count + steps)
+        steps = self.fitting_steps(self.minibatch)
+        losses = self.descend(count, steps)
         self.minibatch += steps
         return losses, steps
+
+    def fitting_steps(self, made: int) -> int:
+        """Gradient steps of a piece, where so many of a round's are made."""
+        return min(self._steps_a_piece, self.minibatches - made)
+
+    def descend(self, count: int, steps: int) -> float:
+        """Gradient steps on what is in the window; returns the sum of their losses.
+
+        Args:
+            count: Gradient steps made before, over the learner's whole life.
+            steps: How many to make.
+        """
+        return self._descent.step(self.window, count, count + steps)
 
     @property
     def stepped(self) -> bool:
@@ -253,11 +266,15 @@ class Rounds:
 
     def finish(self) -> None:
         """Update the average; the next round may begin."""
-        warm = (1 + self.number) / (AVERAGE_WARM_UP + self.number)
+        self.average_in(self.number)
+        self.number += 1
+        self.position = 0
+        self.minibatch = 0
+
+    def average_in(self, number: int) -> None:
+        """Update the average, where so many updates came before."""
+        warm = (1 + number) / (AVERAGE_WARM_UP + number)
         keep = np.float32(min(self.config.average_decay, warm))
         for old, new in zip(self._average, self._online, strict=True):
             old *= keep
             old += (np.float32(1) - keep) * new
-        self.number += 1
-        self.position = 0
-        self.minibatch = 0
