@@ -23,6 +23,7 @@ RandomizerName = Literal["bag7", "uniform"]
 FeatureSetName = Literal["simple", "bcts", "dt", "board"]
 AlgorithmName = Literal["td", "dqn", "ppo", "cem"]
 ObservationName = Literal["board", "bcts", "simple"]
+WarmStartMethodName = Literal["cloning", "replay"]
 CheckpointName = Literal["best", "latest", "final"]
 KindName = Literal["training", "demo", "benchmark", "simulation"]
 StateName = Literal[

@@ -23,6 +23,7 @@ from mltetris_client.names import (
     RandomizerName,
     RuleName,
     ViewName,
+    WarmStartMethodName,
     name_of,
     value_of,
 )
@@ -109,7 +110,22 @@ class Hyperparameters(TdOptions, DqnOptions, PpoOptions, CemOptions, total=False
     """Those of all algorithms; a training takes only its own algorithm's."""
 
 
-class TrainingOptions(GameOptions, BudgetOptions, Hyperparameters, total=False):
+class WarmStartOptions(TypedDict, total=False):
+    """What a training learns from before it plays for itself."""
+
+    dataset: str | None
+    """A dataset's name."""
+    dataset_method: WarmStartMethodName | None
+    """How it is learnt from: cloning where none is named."""
+    dataset_epochs: int | None
+    """Passes over it, 1..1000."""
+    dataset_placements: int | None
+    """Placements of it to learn from at most, 100..10,000,000."""
+    dataset_learning_rate: float | None
+    """Step size of cloning, above 0 to 1."""
+
+
+class TrainingOptions(GameOptions, BudgetOptions, Hyperparameters, WarmStartOptions, total=False):
     """Everything a training can be told."""
 
     algorithm: AlgorithmName | None
@@ -298,6 +314,7 @@ def training(**options: Unpack[TrainingOptions]) -> run_pb2.TrainingSpec:
     _assign_hyperparameters(spec, options)
     _assign_durations(spec, options)
     _assign_start(spec, options.get("from_slot"), options.get("from_run"))
+    _assign_warm_start(spec, options)
     return spec
 
 
@@ -409,6 +426,24 @@ def _assign_start(spec: run_pb2.TrainingSpec, slot: str | None, run: str | None)
         spec.slot = slot
     elif run is not None:
         spec.checkpoint.CopyFrom(checkpoint(run, field="training.checkpoint"))
+
+
+def _assign_warm_start(spec: run_pb2.TrainingSpec, options: WarmStartOptions) -> None:
+    method = value_of(
+        run_pb2.WarmStartMethod, options.get("dataset_method"), field="training.warm_start.method"
+    )
+    message = run_pb2.WarmStart(method=method)
+    for option, name in (
+        ("dataset", "dataset"),
+        ("dataset_epochs", "epochs"),
+        ("dataset_placements", "max_placements"),
+        ("dataset_learning_rate", "learning_rate"),
+    ):
+        _assign(message, name, options.get(option), f"training.warm_start.{name}")
+    if message.ByteSize():
+        if not message.dataset:
+            raise InvalidArgument.field("training.warm_start.dataset", "name the dataset")
+        spec.warm_start.CopyFrom(message)
 
 
 def _assign(message: Message, name: str, value: object, field: str) -> None:

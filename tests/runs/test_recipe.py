@@ -30,6 +30,15 @@ SPECS = {
         td=run_pb2.TdParams(boards=32, learning_rate=0.003, death_reward=-3.5, training_height=9),
         checkpoint_period={"seconds": 3},
     ),
+    "after a dataset": run_pb2.TrainingSpec(
+        warm_start=run_pb2.WarmStart(
+            dataset="bcts-games",
+            method=run_pb2.WARM_START_METHOD_REPLAY,
+            epochs=2,
+            max_placements=5000,
+            learning_rate=0.02,
+        )
+    ),
     "from a slot": run_pb2.TrainingSpec(slot="starter", seed=2**64 - 1),
 }
 

@@ -20,6 +20,7 @@ from mltetris_cli.options import (
 
 _BUDGET = "When it ends (default: when stopped)"
 _START = "What it goes on from"
+_DATA = "What it learns from first"
 _GAME = "The game"
 _EXAM = "How it is examined"
 _LEARNING = "Learning"
@@ -79,6 +80,25 @@ def train(
             rich_help_panel=_START,
         ),
     ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A dataset of somebody's games (mltetris datasets ls).",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    dataset_method: Annotated[
+        Literal["cloning", "replay"] | None,
+        _option("Make the same placements; or, td, see the same games.", _DATA, "cloning"),
+    ] = None,
+    dataset_epochs: Annotated[int | None, _option("Passes over it.", _DATA, "3")] = None,
+    dataset_placements: Annotated[
+        int | None, _option("Placements of it at most.", _DATA, "20,000")
+    ] = None,
+    dataset_learning_rate: Annotated[
+        float | None, _option("Step size of cloning.", _DATA, "0.01")
+    ] = None,
     algorithm: Annotated[Algorithm | None, _option("How it learns.", _LEARNING, "td")] = None,
     features: Annotated[Features | None, _option("What it sees.", _LEARNING, "bcts")] = None,
     threads: Annotated[int | None, _option("Threads td and cem use.", _LEARNING, "1")] = None,
@@ -130,6 +150,7 @@ def train(
       mltetris train --from-slot starter --learning-rate 0.001
       mltetris train --algorithm cem --features dt --threads 2 --rule published
       mltetris train --algorithm ppo --entropy-weight 0.01
+      mltetris train --dataset bcts-games    first from games that were played
       mltetris train --from-run train-7k2m9q:latest --max-seconds 60
       mltetris train --restarts 10      overnight: goes on if its process dies
 
@@ -150,6 +171,11 @@ def train(
         max_seconds=max_seconds,
         from_slot=from_slot,
         from_run=from_run,
+        dataset=dataset,
+        dataset_method=dataset_method,
+        dataset_epochs=dataset_epochs,
+        dataset_placements=dataset_placements,
+        dataset_learning_rate=dataset_learning_rate,
         algorithm=algorithm,
         features=features,
         width=width,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from mltetris_server.game.config import FeatureSet, GameConfig
 from mltetris_server.game.display import ShownGame
 from mltetris_server.hyperparameters import CemConfig, DqnConfig, PpoConfig, TdConfig
@@ -11,6 +13,8 @@ from mltetris_server.learning.evaluation import GreedyEvaluation
 from mltetris_server.learning.ppo import CandidatePPO
 from mltetris_server.learning.simulation.crew import Crew, Plan
 from mltetris_server.learning.td import TD
+from mltetris_server.learning.trajectories import Trajectories
+from mltetris_server.learning.warm_start import CLONING, REPLAY, begin
 
 
 def warm_up() -> None:
@@ -26,6 +30,7 @@ def warm_up() -> None:
     CandidateDQN(config=small, seed=0).learn(4)
     CandidatePPO(config=PpoConfig(boards=2, rollout_steps=2, batch_size=2), seed=0).learn(4)
     CEM(config=CemConfig(boards=2, elite=1), seed=0).learn(2)
+    _start_warm(least)
     player = td.player()
     GreedyEvaluation(player, td.game, games=1, seed=0, max_lines=1).advance(1)
     player.choose(ShownGame(GameConfig(), seed=0))
@@ -33,3 +38,19 @@ def warm_up() -> None:
     crew.start()
     while not crew.done:
         crew.take(1.0)
+
+
+def _start_warm(config: TdConfig) -> None:
+    """Learn from a game of one placement, in every way there is."""
+    one = np.ones(1, np.uint8)
+    none = np.zeros(1, np.int64)
+    game = Trajectories(GameConfig(), one, one, one, none, np.zeros(1, np.uint8), none)
+    board = TD(features=FeatureSet.BOARD, config=config, seed=0)
+    agents = ((TD(config=config, seed=0), CLONING), (CEM(seed=0), CLONING), (board, CLONING))
+    for agent, method in (*agents, (board, REPLAY)):
+        warm_start = begin(
+            agent, game, method=method, epochs=1, max_placements=1, learning_rate=0.01
+        )
+        while not warm_start.done:
+            warm_start.advance()
+        warm_start.settle()

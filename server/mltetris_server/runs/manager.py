@@ -20,7 +20,15 @@ from mltetris_server.errors import (
     Unavailable,
     WrongState,
 )
-from mltetris_server.runs import benchmark_specs, control, metrics, specs, states, uses
+from mltetris_server.runs import (
+    benchmark_specs,
+    control,
+    metrics,
+    specs,
+    states,
+    uses,
+    warm_starts,
+)
 from mltetris_server.runs.boards import DEFAULT_FPS
 from mltetris_server.runs.datasets import Datasets
 from mltetris_server.runs.events import RunEvents
@@ -247,6 +255,13 @@ class RunManager:
             case "training":
                 model = await models.check_training(request.training)
                 sources = [model.source] if model is not None else []
+                if request.training.HasField("warm_start"):
+                    name = request.training.warm_start.dataset
+                    dataset, sha256 = await self._datasets.described(name)
+                    request = warm_starts.with_game(request, model, dataset)
+                    specs.check(request)
+                    warm_starts.check(request.training, model, dataset)
+                    sources.append(warm_starts.source_of(dataset, sha256))
                 return specs.make_run(request, run_id, model=model, sources=sources)
             case "benchmark":
                 game = benchmark_specs.resolved(request.benchmark).game

@@ -33,6 +33,13 @@ def _flags(spec: run_pb2.TrainingSpec) -> Iterator[str]:
         kind = spec.checkpoint.kind or run_pb2.CHECKPOINT_KIND_BEST
         name = run_pb2.CheckpointKind.Name(kind).removeprefix("CHECKPOINT_KIND_").lower()
         yield from ("--from-run", f"{spec.checkpoint.run}:{name}")
+    yield from _fields(spec.warm_start, only=("dataset",))
+    yield from _fields(
+        spec.warm_start,
+        only=("method", "epochs", "max_placements", "learning_rate"),
+        prefix="dataset-",
+        names={"max_placements": "placements"},
+    )
     given = spec.WhichOneof("hyperparameters")
     if given and not spec.algorithm:
         yield from ("--algorithm", given)
@@ -65,6 +72,8 @@ def _fields(
         elif isinstance(value, Duration):
             flag = flag.replace("max-duration", "max-seconds")
             text = f"{value.ToNanoseconds() / 1e9:g}"
+        elif isinstance(value, str):
+            text = value
         elif isinstance(value, float) and value.is_integer():
             text = f"{value:.0f}"
         else:

@@ -49,9 +49,13 @@ class Keeper:
         """Asks for a `latest` as soon as may be; `done` is called once it is stored."""
         self._requests.append(done)
 
-    def keep_due(self) -> None:
-        """Stores `latest` where its time has come or somebody asked for it."""
-        if self._requests or self._clock.elapsed >= self._due:
+    def keep_due(self, *, unasked: bool = True) -> None:
+        """Stores `latest` where its time has come or somebody asked for it.
+
+        Args:
+            unasked: whether its time counts at all.
+        """
+        if self._requests or (unasked and self._clock.elapsed >= self._due):
             self._keep_latest()
 
     def examination_begins(self) -> None:

@@ -15,6 +15,7 @@ from mltetris_api.worker.v1.worker_pb2 import (
 )
 
 from mltetris_server.learning.metrics import FinishedEpisode
+from mltetris_server.learning.warm_start import WarmStart
 from mltetris_server.worker.budget import BudgetMeter
 from mltetris_server.worker.clocks import Pace, RateLimit, RunClock
 from mltetris_server.worker.examiner import SLICE_SECONDS, Examiner
@@ -36,7 +37,8 @@ from mltetris_server.worker.transfer import put_checkpoint
 from mltetris_server.worker.watching import Watching
 
 LAST_EXAMINATION_SECONDS = 5.0
-"""How long an evaluation of what the end of a budget leaves may take."""
+"""How long an evaluation may take that learning waits for: of what a warm start or the end of a
+budget leaves."""
 _FIRST_EXAMINATION = 0.25
 """Part of the period after which the first evaluation comes: who stops early has a `best` too."""
 ATTENTION_SECONDS = 0.015
@@ -112,6 +114,8 @@ class Session:
         self._measured = -1
         self._most_lines = 0
         self._verdict: RunReason.ValueType | None = None
+        self._warming: WarmStart | None = None
+        self._accuracy: float | None = None
         if before is not None:
             self._take_up(before)
 
@@ -135,6 +139,29 @@ class Session:
         self._attend_at = self._next_attention()
         return not self._ended
 
+    def warms_up(self, warm_start: WarmStart) -> None:
+        """From now on the learner learns from a dataset: nothing is examined, and nothing kept
+        unless somebody asks: a worker that took over would not begin with it once more."""
+        self._warming = warm_start
+
+    def warmed_up(self, dataset: str) -> bool:
+        """The learner has learnt from the dataset so long as it could, and is examined first of
+        all; False: the training is to end."""
+        warm_start = self._warming
+        assert warm_start is not None
+        self._measure()
+        self._warming = None
+        if not warm_start.done:
+            return not self._ended
+        told = f"warm start: {warm_start.epochs} epochs over {warm_start.placements:,} placements"
+        told += f" of {dataset}"
+        if self._accuracy is not None:
+            told += f": accuracy {self._accuracy:.2f}"
+        self._steering.changes.append(told)
+        self._tell(told)
+        self._examine_alone()
+        return self.tick()
+
     def finish(self) -> RunReason.ValueType:
         """Stores what the training leaves and returns why it ended.
 
@@ -144,7 +171,7 @@ class Session:
         """
         evaluation = None
         if self._verdict == RunReason.RUN_REASON_BUDGET_SPENT:
-            evaluation = self._examine_last()
+            evaluation = self._examine_alone()
         if self._steering.left:
             raise ServerGone("the server is gone")
         if self._learner.placements != self._measured or self._steering.changes:
@@ -199,10 +226,10 @@ class Session:
         if self._ended:
             return
         self._watching.step()
-        if self._examiner.due:
+        if self._examiner.due and self._warming is None:
             self._examiner.start()
         self._examine(patient=True)
-        self._keeper.keep_due()
+        self._keeper.keep_due(unasked=self._warming is None)
         if self._metrics.due:
             self._measure()
         self._verdict = self._budget.verdict(self._learner.placements)
@@ -252,8 +279,8 @@ class Session:
         longer = _LONGER if evaluation.cut_off_games else 1
         self._cut_off = max(self._cut_off, longer * evaluation.max_lines)
 
-    def _examine_last(self) -> Evaluation | None:
-        """Evaluates what a spent budget leaves; None where that takes too long."""
+    def _examine_alone(self) -> Evaluation | None:
+        """Evaluates the learner as it is while it waits; None where that takes too long."""
         self._examiner.start()
         end = time.monotonic() + LAST_EXAMINATION_SECONDS
         while time.monotonic() < end:
@@ -290,6 +317,8 @@ class Session:
             progress=self._budget.progress(placements),
             eta=None if eta is None else duration(eta),
         )
+        if self._warming is not None:
+            self._add_warm_start(point, self._warming)
         self._metrics.write(point, self._steering.changes)
         self._measured = placements
         self._budget.measured(point.placements_per_second)
@@ -297,6 +326,14 @@ class Session:
         if sample:
             # One of thousands a second: the newest.
             self._send_episodes([_training_episode(sample[-1])])
+
+    def _add_warm_start(self, point: MetricPoint, warm_start: WarmStart) -> None:
+        loss, accuracy = warm_start.take_figures()
+        point.warm_start_epoch = min(warm_start.epoch, warm_start.epochs)
+        if loss is not None:
+            point.warm_start_loss = loss
+        if accuracy is not None:
+            point.warm_start_accuracy = self._accuracy = accuracy
 
     def _report_showcase(self, episodes: list[Episode]) -> None:
         self._send_episodes(episodes)

@@ -31,6 +31,7 @@ from mltetris_server.game.config import FeatureSet as Features
 from mltetris_server.game.config import GameConfig
 from mltetris_server.hyperparameters import TRAINABLE, Learning
 from mltetris_server.worker.metrics import duration
+from mltetris_server.worker.warm_start_plan import plan_warm_start
 
 EVALUATION_GAMES = 20
 EVALUATION_PERIOD = 1.0
@@ -137,6 +138,8 @@ def plan_training(
         spec.threads = 1
     if not asked.HasField("checkpoint_period"):
         spec.checkpoint_period.CopyFrom(duration(CHECKPOINT_PERIOD))
+    if asked.HasField("warm_start"):
+        spec.warm_start.CopyFrom(plan_warm_start(asked.warm_start))
     spec.mode, spec.view = control.mode, control.view
     spec.placements_per_second = control.placements_per_second
     spec.max_training_rate = control.max_training_rate

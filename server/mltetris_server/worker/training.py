@@ -21,6 +21,7 @@ from mltetris_server.worker.session import Session
 from mltetris_server.worker.specs import TrainingPlan, plan_training
 from mltetris_server.worker.spool import spool
 from mltetris_server.worker.transfer import Checkpoint, get_checkpoint
+from mltetris_server.worker.warming_up import prepare_warm_start, warm_up
 
 _log = logging.getLogger(__name__)
 
@@ -42,17 +43,23 @@ def run_training(
         CheckpointError: the model to go on from is not what it should be.
         SpecError: the model does not go with what was asked for.
         HyperparameterError: a hyperparameter is out of range.
+        TrajectoriesError: the dataset to learn from first is not what it should be.
     """
     spare_the_compiler()
     source = _source(welcome, link.settings.run)
     checkpoint = get_checkpoint(link, source) if source is not None else None
     plan, agent = prepare(welcome, checkpoint)
+    warm_start = None
+    # A worker that takes over from another goes on behind it.
+    if plan.spec.HasField("warm_start") and not welcome.resumption.checkpoint:
+        warm_start = prepare_warm_start(link, agent, plan.spec.warm_start)
     learner = AgentLearner(agent, plan)
     session = Session(link, mailbox, welcome, plan, learner)
     _log.info("training on from %d placements, seed %d", learner.placements, plan.spec.seed)
     begun()
     session.begin()
-    learner.learn(session)
+    if warm_start is None or warm_up(session, warm_start, plan.spec.warm_start.dataset):
+        learner.learn(session)
     try:
         return session.finish()
     except ServerGone:

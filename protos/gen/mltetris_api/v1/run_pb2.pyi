@@ -404,29 +404,21 @@ class _WarmStartMethod:
 class _WarmStartMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WarmStartMethod.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     WARM_START_METHOD_UNSPECIFIED: _WarmStartMethod.ValueType  # 0
-    """Not set: REPLAY for TD with BOARD features, else CLONING."""
+    """Not set: CLONING."""
     WARM_START_METHOD_CLONING: _WarmStartMethod.ValueType  # 1
-    """Behaviour cloning: the policy learns to make the placements that the dataset's player made. Not
-    with BOARD features.
-    """
+    """Behaviour cloning: the policy learns to make the placements that the dataset's player made."""
     WARM_START_METHOD_REPLAY: _WarmStartMethod.ValueType  # 2
-    """The dataset's games fill the memory and are learnt from as the training's own are. TD and DQN
-    only.
-    """
+    """The dataset's games fill the memory and are learnt from as the training's own are. TD only."""
 
 class WarmStartMethod(_WarmStartMethod, metaclass=_WarmStartMethodEnumTypeWrapper):
     """How a training learns from a dataset before it plays for itself."""
 
 WARM_START_METHOD_UNSPECIFIED: WarmStartMethod.ValueType  # 0
-"""Not set: REPLAY for TD with BOARD features, else CLONING."""
+"""Not set: CLONING."""
 WARM_START_METHOD_CLONING: WarmStartMethod.ValueType  # 1
-"""Behaviour cloning: the policy learns to make the placements that the dataset's player made. Not
-with BOARD features.
-"""
+"""Behaviour cloning: the policy learns to make the placements that the dataset's player made."""
 WARM_START_METHOD_REPLAY: WarmStartMethod.ValueType  # 2
-"""The dataset's games fill the memory and are learnt from as the training's own are. TD and DQN
-only.
-"""
+"""The dataset's games fill the memory and are learnt from as the training's own are. TD only."""
 Global___WarmStartMethod: _TypeAlias = WarmStartMethod  # noqa: Y015
 
 @_typing.final
@@ -1233,12 +1225,12 @@ class WarmStart(_message.Message):
     training's features, or the board.
     """
     method: Global___WarmStartMethod.ValueType
-    """How it is learnt from. Default: as the algorithm and the features want it."""
+    """How it is learnt from. Default: CLONING."""
     epochs: _builtins.int
     """Passes over the data. Range 1..1000, default 3."""
     max_placements: _builtins.int
     """Placements of the dataset to learn from at most, whole games or the beginnings of games spread
-    over all of it. Range 100..10,000,000, default 50,000.
+    over all of it. Range 100..10,000,000, default 20,000.
     """
     learning_rate: _builtins.float
     """Step size while cloning. Range above 0 to 1, default 0.01."""

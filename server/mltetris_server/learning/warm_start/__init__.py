@@ -74,7 +74,8 @@ def begin(
     Raises:
         ValueError: the boards are of another width, or the method does not go with the agent.
     """
-    # Each brings other parts of the learners along.
+    # What brings torch along is imported where it is used.
+    from mltetris_server.learning.td import TD
     from mltetris_server.learning.warm_start.cloning import Cloning
     from mltetris_server.learning.warm_start.replay import Replay
     from mltetris_server.learning.warm_start.tape import cut
@@ -87,5 +88,7 @@ def begin(
         )
     tape = cut(trajectories, max_placements, agent.run_seed)
     if method == REPLAY:
+        if not isinstance(agent, TD):
+            raise ValueError(f"{description.algorithm} cannot learn by {REPLAY}")
         return Replay(agent, trajectories.game, tape, epochs)
     return Cloning(agent, trajectories.game, tape, epochs, learning_rate)

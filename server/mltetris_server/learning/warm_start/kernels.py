@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from mltetris_server.game.compiling import inlined, kernel, peek
 from mltetris_server.game.engine import CANDIDATE, ENDS_GAME, Games, afterstates, place
-from mltetris_server.learning.kernels import EXPLORED, FATAL, GREEDY, LAST, Eye, Network, Rollout, look
+from mltetris_server.learning.kernels import (
+    EXPLORED,
+    FATAL,
+    GREEDY,
+    LAST,
+    Eye,
+    Network,
+    Rollout,
+    look,
+)
 from mltetris_server.learning.lanes import (
     LANES,
     load,
@@ -109,7 +118,8 @@ def _set_up(games: Games, i: int, tape: Tape, k: int) -> None:
 @inlined
 def _make(games: Games, i: int, tape: Tape, k: int) -> bool:
     """Make placement k on board i; False: it cannot be made, or does not end the game as told."""
-    lines, over = place(games, i, np.int64(tape.actions[k]))
+    action: int = np.int64(tape.actions[k])  # type: ignore[assignment]
+    lines, over = place(games, i, action)
     return lines >= 0 and over == ((tape.marks[k] & ENDED) != 0)
 
 
@@ -219,7 +229,7 @@ def replay(
     inputs = eye.scales.shape[0]
     for n in range(start, stop):
         i = n % boards
-        k = shares[i, 2]
+        k: int = shares[i, 2]
         if k == shares[i, 0]:
             for column in range(games.settings[0]):
                 games.columns[i, column] = origins[i, column]

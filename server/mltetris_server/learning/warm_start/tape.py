@@ -48,9 +48,7 @@ def _level(lengths: NDArray[np.int64], total: int) -> int:
     return int(levels[np.argmax(fits)]) if fits.any() else int(ordered[-1])
 
 
-def _copy(
-    trajectories: Trajectories, games: NDArray[np.int64], taken: NDArray[np.int64]
-) -> Tape:
+def _copy(trajectories: Trajectories, games: NDArray[np.int64], taken: NDArray[np.int64]) -> Tape:
     ends = np.cumsum(taken)
     begins = ends - taken
     marks = np.zeros(int(ends[-1]), np.uint8)
@@ -58,10 +56,14 @@ def _copy(
     over = whole & (trajectories.ended[games] == 1)
     marks[begins] |= FIRST
     marks[ends - 1] |= np.where(over, ENDED, CUT).astype(np.uint8)
-    tape = Tape(*(np.zeros(marks.size, np.uint8) for _ in range(3)), marks)
-    sources = (trajectories.pieces, trajectories.next_pieces, trajectories.actions)
+    pieces, next_pieces, actions = (np.zeros(marks.size, np.uint8) for _ in range(3))
+    columns = (
+        (pieces, trajectories.pieces),
+        (next_pieces, trajectories.next_pieces),
+        (actions, trajectories.actions),
+    )
     for game, begin, count in zip(games.tolist(), begins.tolist(), taken.tolist(), strict=True):
         start = int(trajectories.starts[game])
-        for column, source in zip(tape[:3], sources, strict=True):
+        for column, source in columns:
             column[begin : begin + count] = source[start : start + count]
-    return tape
+    return Tape(pieces, next_pieces, actions, marks)

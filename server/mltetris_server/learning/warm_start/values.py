@@ -33,9 +33,7 @@ def network_values(
     return _moved(network, scale, shift)
 
 
-def table_values(
-    network: Network, examples: Examples, count: int, death_reward: float
-) -> Network:
+def table_values(network: Network, examples: Examples, count: int, death_reward: float) -> Network:
     """`network_values` for a table of patterns, whose sums say how far a board is from death:
     its values are shares of the death reward already.
 
