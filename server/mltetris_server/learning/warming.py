@@ -42,9 +42,9 @@ def warm_up() -> None:
 
 def _start_warm(config: TdConfig) -> None:
     """Learn from a game of one placement, in every way there is."""
-    one = np.ones(1, np.uint8)
+    square, middle = np.full(1, 2, np.uint8), np.full(1, 16, np.uint8)
     none = np.zeros(1, np.int64)
-    game = Trajectories(GameConfig(), one, one, one, none, np.zeros(1, np.uint8), none)
+    game = Trajectories(GameConfig(), square, square, middle, none, np.zeros(1, np.uint8), none)
     board = TD(features=FeatureSet.BOARD, config=config, seed=0)
     agents = ((TD(config=config, seed=0), CLONING), (CEM(seed=0), CLONING), (board, CLONING))
     for agent, method in (*agents, (board, REPLAY)):

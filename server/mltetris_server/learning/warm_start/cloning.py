@@ -21,8 +21,13 @@ from mltetris_server.learning.policy import network_parts, network_views
 from mltetris_server.learning.seeds import mixed
 from mltetris_server.learning.warm_start.examples import Block
 from mltetris_server.learning.warm_start.imitation import imitation
-from mltetris_server.learning.warm_start.kernels import Tape
-from mltetris_server.learning.warm_start.values import network_values, table_values
+from mltetris_server.learning.warm_start.kernels import Examples, Tape
+from mltetris_server.learning.warm_start.values import (
+    SAMPLE,
+    first_states,
+    network_values,
+    table_values,
+)
 
 BATCH = 128
 """States of a gradient step."""
@@ -64,6 +69,7 @@ class Cloning:
             parameter.grad = th.from_numpy(slopes)
         step = 1e-4 + BATCH * self._imitation.state_seconds
         self._steps_a_piece = max(1, int(PIECE_SECONDS / step))
+        self._sample: Examples | None = None
         self._order: NDArray[np.int64] | None = None
         self._position = 0
         self._figures = np.zeros(2)
@@ -87,6 +93,8 @@ class Cloning:
             numbers = np.random.default_rng([key, self.epoch, block.number])
             self._order = numbers.permutation(block.count)
             self._position = 0
+            if self._sample is None:
+                self._sample = first_states(block.examples, min(block.count, SAMPLE))
         for _ in range(self._steps_a_piece):
             if self._position == block.count:
                 break
@@ -101,12 +109,14 @@ class Cloning:
 
     def settle(self) -> None:
         """See `WarmStart`."""
-        network, block = self.network, self._block
+        if self._sample is None:
+            return
+        network = self.network
         description = self._agent.description
         config = description.config
         if isinstance(config, TdConfig | DqnConfig):
             convert = table_values if description.features is FeatureSet.BOARD else network_values
-            network = convert(network, block.examples, block.count, config.death_reward)
+            network = convert(network, self._sample, config.death_reward)
         self._agent.play_as(network)
 
     @property
