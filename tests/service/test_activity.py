@@ -91,7 +91,7 @@ def test_every_method_that_changes_something_is_recorded(method) -> None:  # typ
 def test_only_the_newest_entries_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "mltetris.db"
     engine = open_engine(path)
-    store = ActivityStore(engine, path, most_kept=10)
+    store = ActivityStore(engine, engine, path, most_kept=10)
     for k in range(35):
         store.add(system_pb2.Activity(method=f"m{k}"))
         assert store.count() <= 20
@@ -103,7 +103,7 @@ def test_only_the_newest_entries_are_kept(tmp_path: Path) -> None:
 def test_pages_follow_each_other_and_a_token_is_of_one_list(tmp_path: Path) -> None:
     path = tmp_path / "mltetris.db"
     engine = open_engine(path)
-    store = ActivityStore(engine, path)
+    store = ActivityStore(engine, engine, path)
     for k in range(7):
         store.add(system_pb2.Activity(method=f"m{k}", run="r" if k % 2 else ""))
     first, token = store.page(page_size=4)

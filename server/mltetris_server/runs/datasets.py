@@ -29,6 +29,10 @@ class Datasets:
         """Returns a page of datasets, newest first, and the token of the next one."""
         return await self._disk(self._store.list_page, page_size, page_token)
 
+    async def count(self) -> int:
+        """Returns how many there are, damaged ones included."""
+        return len(await self._disk(self._store.names))
+
     async def get(self, name: str) -> dataset_pb2.Dataset:
         """Returns one dataset. Raises NotFound and DataLoss."""
         return await self._disk(self._store.get, name)

@@ -24,6 +24,7 @@ from mltetris_server.runs import (
     benchmark_specs,
     control,
     metrics,
+    queries,
     specs,
     states,
     uses,
@@ -55,6 +56,8 @@ _PREFIXES: Final = {
 """What the ids of runs begin with."""
 _WATCHED_RUNS: Final = 1000
 """Most runs that WatchRuns begins with."""
+_DROPPED_AT_ONCE: Final = 2000
+"""Metric points or episodes of a run that is deleted, in one transaction."""
 _MOST_PAGE: Final = 400
 """Runs a page at most, so that a page stays below gRPC's usual 4 MiB."""
 
@@ -63,7 +66,8 @@ class RunManager:
     """Starts, finds, steers and shows runs.
 
     Args:
-        disk: the one thread that touches `history`.
+        disk: the one thread that writes `history`.
+        look: the threads that read it, beside that one.
         address: where workers dial back.
     """
 
@@ -72,6 +76,7 @@ class RunManager:
         *,
         history: History,
         disk: Thread,
+        look: Thread,
         models: Models,
         datasets: Datasets,
         launcher: Launcher,
@@ -81,6 +86,7 @@ class RunManager:
         self.events = RunEvents()
         self._history = history
         self._disk = disk
+        self._look = look
         self._models = models
         self._datasets = datasets
         self._settings = settings
@@ -114,10 +120,10 @@ class RunManager:
     async def open(self) -> None:
         """Takes up what a former server process left: queued runs wait again, others have the
         grace period for their workers to come back."""
-        unfinished = await self._disk(self._history.unfinished_runs)
+        unfinished = await self._look(self._history.unfinished_runs)
         await self._models.disk(self._models.runs.recover, [run.id for run in unfinished])
         for run in unfinished:
-            record = await self._disk(self._history.worker, run.id)
+            record = await self._look(self._history.worker, run.id)
             live = LiveRun(
                 run,
                 self._around,
@@ -204,17 +210,18 @@ class RunManager:
         live = self._runs.get(run_id)
         if live is not None:
             return live.snapshot()
-        run = await self._disk(self._history.get_run, run_id)
+        run = await self._look(self._history.get_run, run_id)
         if run is None:
             raise NotFound(f"there is no run {run_id}: ListRuns knows all there are")
         return run
 
-    async def list(self, request: trainer_pb2.ListRunsRequest) -> tuple[Sequence[run_pb2.Run], str]:
-        """Returns a page of runs, newest first, and the token of the next page."""
-        return await self._disk(
-            self._history.list_runs,
-            list(request.kinds),
-            list(request.states),
+    async def list(
+        self, request: trainer_pb2.ListRunsRequest
+    ) -> tuple[Sequence[run_pb2.Run], str, int]:
+        """Returns a page of runs, the token of the next page, and how many there are on all."""
+        return await self._look(
+            self._history.find_runs,
+            queries.run_query(request),
             min(request.page_size, _MOST_PAGE),
             request.page_token,
         )
@@ -225,7 +232,7 @@ class RunManager:
         """Starts or queues a run; of a `request_id` known already, returns that run."""
         async with self._starting:
             if request.request_id:
-                known = await self._disk(self._history.find_by_request_id, request.request_id)
+                known = await self._look(self._history.find_by_request_id, request.request_id)
                 if known is not None:
                     return await self.get(known.id)
             if self._closing:
@@ -295,7 +302,7 @@ class RunManager:
         prefix = _PREFIXES[request.WhichOneof("spec") or ""]
         while True:
             run_id = prefix + "-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(6))
-            if await self._disk(self._history.get_run, run_id) is None:
+            if await self._look(self._history.get_run, run_id) is None:
                 return run_id
 
     async def command(
@@ -364,19 +371,25 @@ class RunManager:
                 f"{what} is in use by {', '.join(users)}: stop that first, or wait for the end"
             )
 
+    @contextlib.asynccontextmanager
+    async def removing(
+        self, what: str, by: Callable[[run_pb2.Run], bool]
+    ) -> AsyncGenerator[None, None]:
+        """As `refuse_in_use`; within, no run begins that might need the thing, either."""
+        async with self._starting:
+            self.refuse_in_use(what, by)
+            yield
+
     async def delete_dataset(self, name: str) -> None:
         """Removes a dataset that no run needs that has not ended."""
-        # Not while a run is made of it.
-        async with self._starting:
-            self.refuse_in_use(
-                f"dataset {name}",
-                lambda run: uses.uses_dataset(run, name) or run.simulation.dataset == name,
-            )
+        async with self.removing(
+            f"dataset {name}",
+            lambda run: uses.uses_dataset(run, name) or run.simulation.dataset == name,
+        ):
             await self._datasets.delete(name)
 
     async def delete(self, run_id: str) -> None:
         """Removes a final run with its history and its checkpoints."""
-        self.refuse_in_use(f"run {run_id}", lambda run: uses.uses_run(run, run_id))
         live = self._runs.get(run_id)
         if live is not None:
             if live.state not in states.FINAL:
@@ -384,8 +397,13 @@ class RunManager:
             await self._retire(live)
         else:
             await self.get(run_id)
-        # Files first: what is left by a kill in between is a run that can be deleted again.
-        await self._models.disk(self._models.runs.delete, run_id)
+        async with self.removing(f"run {run_id}", lambda run: uses.uses_run(run, run_id)):
+            # Files first: what is left by a kill in between is a run that can be deleted again.
+            await self._models.disk(self._models.runs.delete, run_id)
+        # In pieces: whoever stores something meanwhile does not wait for all of it.
+        for drop in (self._history.drop_points, self._history.drop_episodes):
+            while await self._disk(drop, run_id, _DROPPED_AT_ONCE):
+                pass
         await self._disk(self._history.delete_run, run_id)
         self.events.run_deleted(run_id)
 
@@ -399,7 +417,7 @@ class RunManager:
         async def present() -> Sequence[run_pb2.Run]:
             if run_id:
                 return [await self.get(run_id)]
-            runs, _ = await self._disk(self._history.list_runs, (), (), _WATCHED_RUNS, "")
+            runs, _ = await self._look(self._history.list_runs, (), (), _WATCHED_RUNS, "")
             return runs
 
         with self._watching.one(run_id):
@@ -413,7 +431,7 @@ class RunManager:
         """Yields a run's metric points beyond `after`, until it is final."""
 
         async def read_history(after: int, limit: int) -> Sequence[run_pb2.MetricPoint]:
-            return await self._disk(self._history.points, run_id, after, limit)
+            return await self._look(self._history.points, run_id, after, limit)
 
         live = self._runs.get(run_id)
         if live is None:

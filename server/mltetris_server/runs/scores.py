@@ -25,7 +25,7 @@ class Scores:
 
     Args:
         store: where it is kept.
-        disk: the one thread that touches `store`.
+        disk: the threads that read it.
     """
 
     def __init__(self, store: ScoreStore, disk: Thread) -> None:

@@ -23,13 +23,14 @@ class Thread:
         name: of the thread.
         retries: whether what finds no room is tried once more after `on_full`, which may have made
             some: for small things that matter.
+        threads: more than the one, for things that may be done at the same time.
     """
 
-    def __init__(self, name: str, *, retries: bool = False) -> None:
+    def __init__(self, name: str, *, retries: bool = False, threads: int = 1) -> None:
         self.on_full: Callable[[], object] = lambda: None
         """Called, in the event loop, when something finds no room on the disk."""
         self._retries = retries
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
 
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Returns what `function` returns, once everything asked for before has been done."""

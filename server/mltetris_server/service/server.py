@@ -12,11 +12,13 @@ from typing import Any, Final, cast
 
 import grpc
 import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 from mltetris_api.v1 import policy_pb2, system_pb2, trainer_pb2
 from mltetris_api.worker.v1 import worker_pb2
 
 from mltetris_server.runs.datasets import Datasets
+from mltetris_server.runs.keeper import Keeper
 from mltetris_server.runs.launchers.local import WORKER_COMMAND, LocalLauncher
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
@@ -43,14 +45,17 @@ from mltetris_server.service.measuring.sampler import Sampler
 from mltetris_server.service.options import MAX_STREAMS, SERVER_OPTIONS, public_options
 from mltetris_server.service.policy import PolicyServicer
 from mltetris_server.service.reflection import add_reflection
+from mltetris_server.service.stats import Dashboard
 from mltetris_server.service.steadfast import steadfast_server
 from mltetris_server.service.system import SystemServicer
 from mltetris_server.service.trail import Trail
 from mltetris_server.service.trainer import TrainerServicer
 from mltetris_server.service.worker import WorkerServicer
+from mltetris_server.storage.database import READERS
 from mltetris_server.storage.datadir import DataDir
 from mltetris_server.storage.datasets import DatasetStore
 from mltetris_server.storage.history import History
+from mltetris_server.storage.retention import Limits
 from mltetris_server.storage.run_store import RunStore
 from mltetris_server.storage.slots import REFERENCES, SlotStore
 from mltetris_server.storage.space import Reserve
@@ -81,6 +86,8 @@ class ServerSettings:
     """`host:port` where Prometheus may ask, without a token; empty: nowhere."""
     max_streams: int = MAX_STREAMS
     """Streams that one connection may have open, at least 1."""
+    limits: Limits = field(default_factory=Limits)
+    """How much of the history is kept."""
     worker_transport: WorkerTransport = "auto"
     worker_command: tuple[str, ...] = field(default=WORKER_COMMAND)
     policy_command: tuple[str, ...] = field(default=POLICY_COMMAND)
@@ -119,12 +126,16 @@ class Server:
         # Three threads: a large import must not hold up the metrics, nor a dataset the models.
         history_thread = Thread("history", retries=True)
         stack.callback(history_thread.close)
+        # What only reads waits for neither.
+        look = Thread("history-reader", threads=READERS)
+        stack.callback(look.close)
         models_thread = Thread("models")
         stack.callback(models_thread.close)
         # A dataset that finds no room is given up, and with it the room it took: no run need wait.
         datasets_thread = Thread("datasets")
         stack.callback(datasets_thread.close)
-        history = stack.enter_context(await history_thread(History, data_dir.database))
+        history = await history_thread(History, data_dir.database, settings.limits)
+        stack.enter_context(history)
         run_store = await models_thread(RunStore, data_dir.runs)
         slot_store = await models_thread(SlotStore, data_dir.slots, REFERENCES)
         models = Models(slot_store, run_store, models_thread)
@@ -145,6 +156,7 @@ class Server:
         manager = RunManager(
             history=history,
             disk=history_thread,
+            look=look,
             models=models,
             datasets=datasets,
             launcher=LocalLauncher(run_store.log_path, settings.worker_command),
@@ -164,13 +176,30 @@ class Server:
             return await history_thread(history.activity.add, entry)
 
         binder, worker_binder = Binder(Trail(keep), max_streams=settings.max_streams), Binder()
-        scores = Scores(history.scores, history_thread)
-        trainer = TrainerServicer(manager, models, datasets, scores)
+        trainer = TrainerServicer(
+            manager,
+            models,
+            datasets,
+            Scores(history.scores, look),
+            history=history,
+            look=look,
+        )
         binder.register(public, _TRAINER, trainer)
+        start_time = Timestamp()
+        start_time.GetCurrentTime()
+        dashboard = Dashboard(
+            history=lambda: look(history.stats),
+            models=models,
+            datasets=datasets,
+            data_dir=data_dir.root,
+            start_time=start_time,
+        )
         system = SystemServicer(
             manager=manager,
             models=models,
-            list_activity=lambda **asked: history_thread(history.activity.page, **asked),
+            list_activity=lambda **asked: look(history.activity.page, **asked),
+            dashboard=dashboard,
+            start_time=start_time,
             data_dir=data_dir.root,
             max_runs=settings.runs.max_runs,
             watchers=lambda: binder.open_streams,
@@ -196,9 +225,12 @@ class Server:
         )
         history_thread.on_full = models_thread.on_full = guard.notice_full
         stack.callback(guard.end)
+        keeper = Keeper(history.retention, history_thread, look)
+        stack.callback(keeper.end)
 
         await manager.open()
         await guard.begin()
+        keeper.begin()
         await private.start()
         stack.push_async_callback(private.stop, _STOP_S)
         stack.push_async_callback(manager.close)

@@ -99,10 +99,10 @@ class SlotMethods:
         self, request: trainer_pb2.DeleteSlotRequest, context: Context
     ) -> trainer_pb2.DeleteSlotResponse:
         """Removes a slot; the active one only with `force`, and none that a run needs."""
-        self._runs.refuse_in_use(
+        async with self._runs.removing(
             f"slot {request.name}", lambda run: uses.uses_slot(run, request.name)
-        )
-        await self._models.disk(self._models.slots.delete, request.name, force=request.force)
+        ):
+            await self._models.disk(self._models.slots.delete, request.name, force=request.force)
         return trainer_pb2.DeleteSlotResponse()
 
     async def ActivateSlot(

@@ -10,7 +10,6 @@ from pathlib import Path
 from google.protobuf.timestamp_pb2 import Timestamp
 from mltetris_api.v1 import system_pb2
 
-from mltetris_server.errors import NotSupported
 from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.policy.keeper import PolicyKeeper
@@ -18,6 +17,7 @@ from mltetris_server.service.access import caller_role
 from mltetris_server.service.handlers import Context
 from mltetris_server.service.machine import MachineMethods
 from mltetris_server.service.measuring.sampler import Sampler
+from mltetris_server.service.stats import Dashboard
 
 
 class SystemServicer(MachineMethods):
@@ -25,6 +25,7 @@ class SystemServicer(MachineMethods):
 
     Args:
         list_activity: as `ActivityStore.page`.
+        dashboard: what GetStats tells.
         watchers: counts the open streams.
         tokens_required: whether callers need one.
         policy: makes the suggestions of PolicyService.
@@ -37,8 +38,10 @@ class SystemServicer(MachineMethods):
         manager: RunManager,
         models: Models,
         list_activity: Callable[..., Awaitable[tuple[Sequence[system_pb2.Activity], str]]],
+        dashboard: Dashboard,
         data_dir: Path,
         max_runs: int,
+        start_time: Timestamp,
         watchers: Callable[[], int],
         tokens_required: bool,
         policy: PolicyKeeper,
@@ -48,13 +51,13 @@ class SystemServicer(MachineMethods):
         self._manager = manager
         self._models = models
         self._list_activity = list_activity
+        self._dashboard = dashboard
         self._data_dir = data_dir
         self._max_runs = max_runs
         self._watchers = watchers
         self._tokens_required = tokens_required
         self._policy = policy
-        self._start_time = Timestamp()
-        self._start_time.GetCurrentTime()
+        self._start_time = start_time
 
     async def GetServerInfo(
         self, request: system_pb2.GetServerInfoRequest, context: Context
@@ -92,7 +95,7 @@ class SystemServicer(MachineMethods):
         self, request: system_pb2.GetStatsRequest, context: Context
     ) -> system_pb2.GetStatsResponse:
         """Returns the dashboard's totals."""
-        raise NotSupported("not yet")
+        return await self._dashboard.stats()
 
     async def ReloadPolicy(
         self, request: system_pb2.ReloadPolicyRequest, context: Context

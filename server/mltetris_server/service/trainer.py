@@ -12,20 +12,30 @@ from mltetris_server.runs.manager import RunManager
 from mltetris_server.runs.models import Models
 from mltetris_server.runs.scores import Scores
 from mltetris_server.runs.specs import check_speed
+from mltetris_server.runs.threads import Thread
 from mltetris_server.service.benchmarks import BenchmarkMethods
 from mltetris_server.service.datasets import DatasetMethods
 from mltetris_server.service.handlers import Context
 from mltetris_server.service.history import HistoryMethods
 from mltetris_server.service.slots import SlotMethods
+from mltetris_server.storage.history import History
 
 
 class TrainerServicer(SlotMethods, HistoryMethods, BenchmarkMethods, DatasetMethods):
     """Answers `mltetris.v1.TrainerService`."""
 
     def __init__(
-        self, manager: RunManager, models: Models, datasets: Datasets, scores: Scores
+        self,
+        manager: RunManager,
+        models: Models,
+        datasets: Datasets,
+        scores: Scores,
+        *,
+        history: History,
+        look: Thread,
     ) -> None:
-        super().__init__(manager, models, scores)
+        SlotMethods.__init__(self, manager, models, scores)
+        HistoryMethods.__init__(self, history, look, models, datasets)
         self._manager = manager
         self._datasets = datasets
 
@@ -89,9 +99,9 @@ class TrainerServicer(SlotMethods, HistoryMethods, BenchmarkMethods, DatasetMeth
     async def ListRuns(
         self, request: trainer_pb2.ListRunsRequest, context: Context
     ) -> trainer_pb2.ListRunsResponse:
-        """Returns a page of runs, newest first."""
-        runs, token = await self._manager.list(request)
-        return trainer_pb2.ListRunsResponse(runs=runs, next_page_token=token)
+        """Returns a page of runs."""
+        runs, token, total = await self._manager.list(request)
+        return trainer_pb2.ListRunsResponse(runs=runs, next_page_token=token, total_count=total)
 
     async def DeleteRun(
         self, request: trainer_pb2.DeleteRunRequest, context: Context

@@ -23,13 +23,17 @@ class ActivityStore:
     """What was done, newest first. Errors are those of `History`.
 
     Args:
-        engine: of the history's database.
+        engine: of the history's database, to write.
+        reader: of the same, to read.
         path: its file, for messages.
         most_kept: entries kept.
     """
 
-    def __init__(self, engine: Engine, path: Path, *, most_kept: int = MOST_KEPT) -> None:
+    def __init__(
+        self, engine: Engine, reader: Engine, path: Path, *, most_kept: int = MOST_KEPT
+    ) -> None:
         self._engine = engine
+        self._reader = reader
         self._path = path
         self._most_kept = most_kept
 
@@ -70,7 +74,7 @@ class ActivityStore:
         if page_token:
             (before,) = paging.read_token(page_token, filters, (int,))
             query = query.where(activity.c.number < before)
-        with translated(self._path), self._engine.begin() as connection:
+        with translated(self._path), self._reader.begin() as connection:
             rows = connection.execute(query).all()
             entries = []
             for row in rows[:length]:
@@ -83,5 +87,5 @@ class ActivityStore:
 
     def count(self) -> int:
         """Entries there are."""
-        with translated(self._path), self._engine.begin() as connection:
+        with translated(self._path), self._reader.begin() as connection:
             return int(connection.scalar(select(func.count()).select_from(activity)) or 0)

@@ -16,6 +16,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from mltetris_server import errors
 from mltetris_server.storage.migrate import migrate
 
+READERS = 2
+"""Connections that read at the same time: a long history does not hold up a list."""
 _BUSY_SECONDS = 5
 _LITTLE = 256 * 1024
 """Bytes left on a disk that is full."""
@@ -46,14 +48,20 @@ def open_engine(path: Path) -> Engine:
     return _engine(path, foreign_keys=True)
 
 
+def open_reader(path: Path) -> Engine:
+    """An engine that only reads the migrated database at ``path``, beside the one that writes.
+
+    It never waits for a writer, nor a writer for it: a transaction sees what was committed when it
+    first read, until it ends. Callers beyond ``READERS`` wait their turn.
+    """
+    engine = _new_engine(path, READERS)
+    event.listen(engine, "connect", _configure_reader)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN DEFERRED"))
+    return engine
+
+
 def _engine(path: Path, *, foreign_keys: bool) -> Engine:
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=0,
-        connect_args={"timeout": _BUSY_SECONDS},
-    )
+    engine = _new_engine(path, 1)
 
     def configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         _configure(connection, foreign_keys=foreign_keys)
@@ -61,6 +69,16 @@ def _engine(path: Path, *, foreign_keys: bool) -> Engine:
     event.listen(engine, "connect", configure)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _new_engine(path: Path, connections: int) -> Engine:
+    return create_engine(
+        URL.create("sqlite", database=str(path)),
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        connect_args={"timeout": _BUSY_SECONDS},
+    )
 
 
 @contextmanager
@@ -116,6 +134,16 @@ def _configure(connection: sqlite3.Connection, *, foreign_keys: bool) -> None:
         cursor.execute(f"PRAGMA foreign_keys = {foreign_keys:d}")
         cursor.execute("PRAGMA cache_size = -8192")
         cursor.execute("PRAGMA journal_size_limit = 16777216")
+    finally:
+        cursor.close()
+
+
+def _configure_reader(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA query_only = ON")
+        cursor.execute("PRAGMA cache_size = -8192")
     finally:
         cursor.close()
 

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from mltetris_api.v1 import run_pb2
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mltetris_server import errors
-from mltetris_server.storage import names, paging, scores
+from mltetris_server.storage import levels, names, scores, totals
 from mltetris_server.storage.activity import ActivityStore
-from mltetris_server.storage.database import open_engine, translated
-from mltetris_server.storage.schema import episodes, metric_points, runs, state_changes
+from mltetris_server.storage.database import open_engine, open_reader, translated
+from mltetris_server.storage.listing import FINAL_STATES
+from mltetris_server.storage.reading import (
+    EPOCH,
+    MICROSECOND,
+    HistoryReader,
+    StateChange,
+    WorkerRecord,
+    number_of,
+    unknown,
+)
+from mltetris_server.storage.retention import Limits, Retention
+from mltetris_server.storage.run_columns import columns, sources
+from mltetris_server.storage.schema import (
+    episodes,
+    metric_points,
+    run_sources,
+    runs,
+    state_changes,
+)
 from mltetris_server.storage.scores import ScoreStore
 
-FINAL_STATES = frozenset(
-    [run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_STOPPED, run_pb2.RUN_STATE_FAILED]
-)
-"""The states that a run never leaves."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_MOST_SEQUENCE = 2**63 - 1
+__all__ = ["FINAL_STATES", "History", "StateChange", "WorkerEvent", "WorkerRecord"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,48 +52,32 @@ class WorkerEvent:
     """Whether the run plays from its first game again: the episodes before it go."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateChange:
-    """A run came into a state."""
-
-    time: datetime
-    state: run_pb2.RunState.ValueType
-    reason: run_pb2.RunReason.ValueType
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerRecord:
-    """How a restarted server knows a run's worker again.
-
-    ``pid`` is 0 before there is one; ``last_event`` is the number of its last event stored here.
-    """
-
-    secret_hash: bytes
-    pid: int
-    last_event: int
-
-
-class History:
+class History(HistoryReader):
     """The history in one SQLite file. What a method stored is on the device when it returns.
 
+    What writes does so in order, in a transaction of its own; what reads does not wait for it.
     Methods that take a run's id raise NotFound for an unknown one. Any of them raises DataLoss
     where the file is damaged and Unavailable where the disk refuses; a failed call changes nothing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
         """Open the history, made or brought to the newest schema where needed.
 
         Raises WrongState where a newer mlTetris wrote it.
         """
-        self._path = path
         self._engine = open_engine(path)
-        self.activity = ActivityStore(self._engine, path)
+        super().__init__(open_reader(path), path)
+        self.activity = ActivityStore(self._engine, self._reader, path)
         """Who did what."""
-        self.scores = ScoreStore(self._engine, path)
+        self.scores = ScoreStore(self._reader, path)
         """What official benchmarks have measured."""
+        self.retention = Retention(self._engine, self._reader, path, limits or Limits())
+        """What becomes of what is too much."""
 
     def close(self) -> None:
         """Close the file. Closing twice is allowed."""
+        # Whoever closes last takes the write-ahead log into the file: that has to be one who may.
+        self._reader.dispose()
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -97,26 +91,32 @@ class History:
     ) -> None:
         """Store a new run. Raises AlreadyExists where its id or ``request_id`` is taken."""
         names.check_run_id(run.id)
+        counted = totals.at_first(run)
         with self._transaction() as connection:
             try:
                 result = connection.execute(
                     insert(runs).values(
                         id=run.id,
-                        kind=run.kind,
-                        state=run.state,
-                        reason=run.reason,
                         request_id=request_id or None,
                         create_time_us=run.create_time.ToMicroseconds(),
                         secret_hash=secret_hash,
                         worker_pid=0,
                         last_event=0,
-                        run=run.SerializeToString(),
+                        counted_placements=counted.placements,
+                        counted_games=counted.games,
+                        **columns(run),
                     )
                 )
             except IntegrityError:
                 raise errors.AlreadyExists(
                     f"there is a run {run.id} already, or one of the same request_id"
                 ) from None
+            made_of = [
+                {"run_number": result.lastrowid, "kind": kind, "name": name}
+                for kind, name in sources(run)
+            ]
+            if made_of:
+                connection.execute(insert(run_sources), made_of)
             _add_state_change(connection, result.lastrowid, run)
 
     def save_run(self, run: run_pb2.Run) -> None:
@@ -141,7 +141,7 @@ class History:
         if last_event is not None:
             values["last_event"] = last_event
         with self._transaction() as connection:
-            number = _number(connection, run_id)
+            number = number_of(connection, run_id)
             if values:
                 connection.execute(update(runs).where(runs.c.number == number).values(**values))
 
@@ -154,145 +154,59 @@ class History:
         number of the last event stored, which may be acknowledged.
         """
         with self._transaction() as connection:
-            number, last = _number_and_last_event(connection, run_id)
+            query = select(runs.c.number, runs.c.last_event).where(runs.c.id == run_id)
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                raise unknown(run_id)
+            number, last = int(row.number), int(row.last_event)
             fresh = []
             for event in events:
                 if event.sequence > last:
                     fresh.append(event)
                     last = event.sequence
-            _add_points(connection, number, run_id, fresh)
+            if run is not None:
+                _save_run(connection, run)
+            _add_points(connection, number, run_id, fresh, run)
             _add_episodes(connection, number, fresh)
             if fresh:
                 connection.execute(
                     update(runs).where(runs.c.number == number).values(last_event=last)
                 )
-            if run is not None:
-                _save_run(connection, run)
         return last
 
-    def last_sequence(self, run_id: str) -> int:
-        """The number of the run's last worker event stored; 0 before the first."""
-        return self.worker(run_id).last_event
-
-    def worker(self, run_id: str) -> WorkerRecord:
-        """How to know the run's worker."""
-        query = select(runs.c.secret_hash, runs.c.worker_pid, runs.c.last_event)
-        with self._transaction() as connection:
-            row = connection.execute(query.where(runs.c.id == run_id)).one_or_none()
-        if row is None:
-            raise _unknown(run_id)
-        return WorkerRecord(*row)
-
-    def get_run(self, run_id: str) -> run_pb2.Run | None:
-        """The run, or None."""
-        return self._one_run(runs.c.id == run_id)
-
-    def find_by_request_id(self, request_id: str) -> run_pb2.Run | None:
-        """The run that was made for this key, or None; None for the empty key."""
-        return self._one_run(runs.c.request_id == request_id) if request_id else None
-
-    def unfinished_runs(self) -> list[run_pb2.Run]:
-        """Every run that is not final, oldest first."""
-        query = (
-            select(runs.c.run)
-            .where(*_listed([], [s for s in run_pb2.RunState.values() if s not in FINAL_STATES]))
-            .order_by(runs.c.number)
-        )
-        with self._transaction() as connection:
-            return [run_pb2.Run.FromString(blob) for blob in connection.scalars(query)]
-
-    def list_runs(
-        self,
-        kinds: Collection[run_pb2.RunKind.ValueType] = (),
-        states: Collection[run_pb2.RunState.ValueType] = (),
-        page_size: int = 0,
-        page_token: str = "",
-    ) -> tuple[list[run_pb2.Run], str]:
-        """A page of runs, newest first, and the token of the next page, empty on the last.
-
-        No kinds, or UNSPECIFIED among them: every kind; likewise states. ``page_size`` 0 is 50.
-        Raises InvalidArgument for a token of another list.
-        """
-        length = paging.page_length(page_size)
-        only_kinds = [] if 0 in kinds else sorted(set(kinds))
-        only_states = [] if 0 in states else sorted(set(states))
-        filters = f"runs:{zlib.crc32(repr((only_kinds, only_states)).encode()):x}"
-        # The page's numbers come from the index alone, so that a rare kind or state does not
-        # read through every other run.
-        numbers = select(runs.c.number).order_by(runs.c.number.desc()).limit(length + 1)
-        if only_kinds or only_states:
-            numbers = numbers.where(*_listed(only_kinds, only_states))
-        if page_token:
-            (before,) = paging.read_token(page_token, filters, (int,))
-            numbers = numbers.where(runs.c.number < before)
-        query = (
-            select(runs.c.number, runs.c.run)
-            .where(runs.c.number.in_(numbers))
-            .order_by(runs.c.number.desc())
-        )
-        with self._transaction() as connection:
-            rows = connection.execute(query).all()
-            page = [run_pb2.Run.FromString(row.run) for row in rows[:length]]
-        if len(rows) <= length:
-            return page, ""
-        return page, paging.make_token(filters, [rows[length - 1].number])
-
     def delete_run(self, run_id: str) -> None:
-        """Remove the run with its points, episodes and state changes."""
+        """Remove the run with everything that is stored of it."""
         with self._transaction() as connection:
-            number = _number(connection, run_id)
+            number = number_of(connection, run_id)
             connection.execute(delete(runs).where(runs.c.number == number))
 
-    def points(self, run_id: str, after: int = 0, limit: int = 500) -> list[run_pb2.MetricPoint]:
-        """The run's points with a sequence above ``after``, at most ``limit``, in order."""
+    def drop_episodes(self, run_id: str, most: int = 0) -> int:
+        """Remove the run's oldest ``most`` episodes (0: all of them); returns how many."""
         with self._transaction() as connection:
-            query = (
-                select(metric_points.c.point)
-                .where(
-                    metric_points.c.run_number == _number(connection, run_id),
-                    # More than SQLite can be asked for is more than any point has.
-                    metric_points.c.sequence > min(after, _MOST_SEQUENCE),
+            number = number_of(connection, run_id)
+            doomed = select(episodes.c.id).where(episodes.c.run_number == number)
+            if most:
+                doomed = doomed.order_by(episodes.c.id).limit(most)
+            dropped = connection.execute(delete(episodes).where(episodes.c.id.in_(doomed))).rowcount
+            left = runs.c.episodes - dropped
+            connection.execute(update(runs).where(runs.c.number == number).values(episodes=left))
+        return dropped
+
+    def drop_points(self, run_id: str, most: int) -> int:
+        """Remove the run's oldest ``most`` metric points; returns how many."""
+        with self._transaction() as connection:
+            number = number_of(connection, run_id)
+            mine = metric_points.c.run_number == number
+            sequences = select(metric_points.c.sequence).where(mine)
+            doomed = sequences.order_by(metric_points.c.sequence).limit(most).subquery()
+            dropped = connection.execute(
+                delete(metric_points).where(
+                    mine, metric_points.c.sequence.in_(select(doomed.c.sequence))
                 )
-                .order_by(metric_points.c.sequence)
-                .limit(limit)
-            )
-            return [run_pb2.MetricPoint.FromString(blob) for blob in connection.scalars(query)]
-
-    def episodes(self, run_id: str, limit: int = 100) -> list[run_pb2.Episode]:
-        """The run's last ``limit`` episodes, in the order they were stored."""
-        with self._transaction() as connection:
-            query = (
-                select(episodes.c.episode)
-                .where(episodes.c.run_number == _number(connection, run_id))
-                .order_by(episodes.c.id.desc())
-                .limit(limit)
-            )
-            blobs = connection.scalars(query).all()
-            return [run_pb2.Episode.FromString(blob) for blob in reversed(blobs)]
-
-    def state_changes(self, run_id: str) -> list[StateChange]:
-        """Every state the run was in, in order, the first included."""
-        table = state_changes.c
-        with self._transaction() as connection:
-            query = (
-                select(table.time_us, table.state, table.reason)
-                .where(table.run_number == _number(connection, run_id))
-                .order_by(table.id)
-            )
-            rows = connection.execute(query).all()
-        return [
-            StateChange(
-                _EPOCH + row.time_us * _MICROSECOND,
-                run_pb2.RunState.ValueType(row.state),
-                run_pb2.RunReason.ValueType(row.reason),
-            )
-            for row in rows
-        ]
-
-    def _one_run(self, condition: ColumnElement[bool]) -> run_pb2.Run | None:
-        with self._transaction() as connection:
-            blob = connection.scalar(select(runs.c.run).where(condition))
-            return None if blob is None else run_pb2.Run.FromString(blob)
+            ).rowcount
+            left = runs.c.points - dropped
+            connection.execute(update(runs).where(runs.c.number == number).values(points=left))
+        return dropped
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -300,42 +214,16 @@ class History:
             yield connection
 
 
-def _listed(
-    kinds: Sequence[run_pb2.RunKind.ValueType], states: Sequence[run_pb2.RunState.ValueType]
-) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """The condition of a list; an empty filter names every value, for the index needs both."""
-    return (
-        runs.c.kind.in_(kinds or run_pb2.RunKind.values()),
-        runs.c.state.in_(states or run_pb2.RunState.values()),
-    )
-
-
-def _number_and_last_event(connection: Connection, run_id: str) -> tuple[int, int]:
-    query = select(runs.c.number, runs.c.last_event).where(runs.c.id == run_id)
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise _unknown(run_id)
-    return int(row.number), int(row.last_event)
-
-
-def _number(connection: Connection, run_id: str) -> int:
-    return _number_and_last_event(connection, run_id)[0]
-
-
-def _unknown(run_id: str) -> errors.NotFound:
-    return errors.NotFound(f"there is no run {run_id}")
-
-
 def _save_run(connection: Connection, run: run_pb2.Run) -> None:
-    query = select(runs.c.number, runs.c.state, runs.c.reason).where(runs.c.id == run.id)
-    row = connection.execute(query).one_or_none()
+    query = select(runs.c.number, runs.c.state, runs.c.reason, runs.c.restarts)
+    row = connection.execute(query.where(runs.c.id == run.id)).one_or_none()
     if row is None:
-        raise _unknown(run.id)
-    connection.execute(
-        update(runs)
-        .where(runs.c.number == row.number)
-        .values(state=run.state, reason=run.reason, run=run.SerializeToString())
-    )
+        raise unknown(run.id)
+    values = columns(run)
+    if run.restarts > row.restarts:
+        counted = totals.after_restart(run)
+        values |= {"counted_placements": counted.placements, "counted_games": counted.games}
+    connection.execute(update(runs).where(runs.c.number == row.number).values(**values))
     if (row.state, row.reason) != (run.state, run.reason):
         _add_state_change(connection, row.number, run)
         scores.record(connection, row.number, run)
@@ -345,7 +233,7 @@ def _add_state_change(connection: Connection, number: int, run: run_pb2.Run) -> 
     connection.execute(
         insert(state_changes).values(
             run_number=number,
-            time_us=(datetime.now(UTC) - _EPOCH) // _MICROSECOND,
+            time_us=(datetime.now(UTC) - EPOCH) // MICROSECOND,
             state=run.state,
             reason=run.reason,
         )
@@ -353,8 +241,15 @@ def _add_state_change(connection: Connection, number: int, run: run_pb2.Run) -> 
 
 
 def _add_points(
-    connection: Connection, number: int, run_id: str, events: Sequence[WorkerEvent]
+    connection: Connection,
+    number: int,
+    run_id: str,
+    events: Sequence[WorkerEvent],
+    run: run_pb2.Run | None,
 ) -> None:
+    points = [point for event in events for point in event.points]
+    if not points:
+        return
     rows = [
         {
             "run_number": number,
@@ -363,23 +258,42 @@ def _add_points(
             "placements": point.placements,
             "point": point.SerializeToString(),
         }
-        for event in events
-        for point in event.points
+        for point in points
     ]
-    if not rows:
-        return
     try:
         connection.execute(insert(metric_points), rows)
     except IntegrityError:
         raise errors.InvalidArgument.field(
             "metrics.sequence", f"run {run_id} has a point of that number already"
         ) from None
+    table = runs.c
+    query = select(table.leveled, table.counted_placements, table.counted_games)
+    row = connection.execute(query.where(table.number == number)).one()
+    last = points[-1]
+    counted = totals.add(
+        connection,
+        totals.Counted(row.counted_placements, row.counted_games),
+        last,
+        run.first_placements if run is not None else 0,
+    )
+    connection.execute(
+        update(runs)
+        .where(table.number == number)
+        .values(
+            points=table.points + len(points),
+            last_point=last.sequence,
+            leveled=levels.raise_levels(connection, number, row.leveled, last.sequence),
+            counted_placements=counted.placements,
+            counted_games=counted.games,
+        )
+    )
 
 
 def _add_episodes(connection: Connection, number: int, events: Sequence[WorkerEvent]) -> None:
     anew = [i for i, event in enumerate(events) if event.begins_anew]
     if anew:
         connection.execute(delete(episodes).where(episodes.c.run_number == number))
+        connection.execute(update(runs).where(runs.c.number == number).values(episodes=0))
         events = events[anew[-1] :]
     rows = [
         {
@@ -387,6 +301,7 @@ def _add_episodes(connection: Connection, number: int, events: Sequence[WorkerEv
             "view": episode.view,
             "lines": episode.lines,
             "end_time_us": episode.end_time.ToMicroseconds(),
+            "player": episode.player,
             "episode": episode.SerializeToString(),
         }
         for event in events
@@ -394,3 +309,5 @@ def _add_episodes(connection: Connection, number: int, events: Sequence[WorkerEv
     ]
     if rows:
         connection.execute(insert(episodes), rows)
+        kept = runs.c.episodes + len(rows)
+        connection.execute(update(runs).where(runs.c.number == number).values(episodes=kept))

@@ -23,7 +23,7 @@ def page_length(page_size: int) -> int:
 
 def make_token(query: str, position: list[int | float | str]) -> str:
     """The token for what follows ``position`` in the answer to ``query``."""
-    text = json.dumps([query, position], separators=(",", ":"))
+    text = json.dumps([query, position], separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

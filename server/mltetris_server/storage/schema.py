@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -37,7 +38,43 @@ runs = Table(
     Column("last_event", BigInteger, nullable=False),
     # mltetris.v1.Run
     Column("run", LargeBinary, nullable=False),
-    Index("runs_listing", "kind", "state", "number"),
+    # What lists find and order by (run_columns.py).
+    Column("name_key", String(300), nullable=False, server_default=""),
+    Column("end_time_us", BigInteger, nullable=False, server_default="0"),
+    # Mean of the best evaluation; NULL where there is none.
+    Column("best_lines", Float),
+    Column("placements", BigInteger, nullable=False, server_default="0"),
+    Column("algorithm", Integer, nullable=False, server_default="0"),
+    Column("suite", String(64), nullable=False, server_default=""),
+    # Metric points and episodes kept, the sequence of the newest point, and of the last point whose
+    # level is known.
+    Column("points", BigInteger, nullable=False, server_default="0"),
+    Column("episodes", BigInteger, nullable=False, server_default="0"),
+    Column("last_point", BigInteger, nullable=False, server_default="0"),
+    Column("leveled", BigInteger, nullable=False, server_default="0"),
+    # Up to where the totals have counted the run (totals.py).
+    Column("restarts", Integer, nullable=False, server_default="0"),
+    Column("counted_placements", BigInteger, nullable=False, server_default="0"),
+    Column("counted_games", BigInteger, nullable=False, server_default="0"),
+    # Everything that a list looks at, so that it reads no run that it does not show.
+    Index(
+        "runs_listing",
+        "state",
+        "kind",
+        "number",
+        "create_time_us",
+        "end_time_us",
+        "best_lines",
+        "placements",
+        "algorithm",
+        "suite",
+        "name_key",
+        "id",
+        "points",
+        "episodes",
+        "last_point",
+        "leveled",
+    ),
     # A number is never used twice, so that a page token stays true after a deletion.
     sqlite_autoincrement=True,
 )
@@ -51,6 +88,8 @@ metric_points = Table(
     Column("placements", BigInteger, nullable=False),
     # mltetris.v1.MetricPoint
     Column("point", LargeBinary, nullable=False),
+    # The greatest n for which it is an extreme of its stretch of 2**n sequences (levels.py).
+    Column("level", Integer, nullable=False, server_default="0"),
     # Clustered by its key: the points of a run lie side by side in order.
     sqlite_with_rowid=False,
 )
@@ -65,7 +104,12 @@ episodes = Table(
     Column("end_time_us", BigInteger, nullable=False),
     # mltetris.v1.Episode
     Column("episode", LargeBinary, nullable=False),
+    # Empty in a training.
+    Column("player", String(100), nullable=False, server_default=""),
     Index("episodes_of_run", "run_number", "id"),
+    Index("episodes_by_lines", "run_number", "lines", "id"),
+    Index("episodes_of_player", "run_number", "player", "id"),
+    Index("episodes_of_player_by_lines", "run_number", "player", "lines", "id"),
 )
 
 state_changes = Table(
@@ -106,6 +150,14 @@ benchmark_scores = Table(
     Index("benchmark_scores_by_model", "sha256", "suite", "number"),
     Index("benchmark_scores_by_suite", "suite", "number"),
     sqlite_autoincrement=True,
+)
+
+# Sums over all runs there ever were, which deleting one does not lessen.
+totals = Table(
+    "totals",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("value", BigInteger, nullable=False),
 )
 
 activity = Table(
