@@ -320,29 +320,6 @@ def test_a_page_has_fifty_runs_unless_asked_otherwise(many: History) -> None:
             many.list_runs(page_size=size)
 
 
-@pytest.mark.parametrize(
-    ("kinds", "states"), [([DEMO], []), ([], [RUNNING]), ([DEMO, TRAINING], [RUNNING, FAILED])]
-)
-def test_a_list_reads_no_run_that_it_does_not_show(
-    many: History, kinds: list[int], states: list[int]
-) -> None:
-    """By SQLite's own plan: what is left out is left out by the index alone."""
-    statements: list[str] = []
-    with many._engine.connect() as connection:
-        raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)
-    raw.set_trace_callback(statements.append)
-    try:
-        many.list_runs(kinds=kinds, states=states)  # type: ignore[arg-type]
-    finally:
-        raw.set_trace_callback(None)
-    (query,) = [text for text in statements if text.startswith("SELECT")]
-    plan = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {query}")]
-    assert "SEARCH runs USING INTEGER PRIMARY KEY (rowid=?)" in plan
-    assert any("COVERING INDEX runs_listing" in step for step in plan), plan
-    assert "SCAN runs" not in plan
-
-
 def test_pages_stay_true_while_runs_come_and_go(history: History) -> None:
     for number in range(6):
         history.create_run(a_run(f"run-{number}"))
