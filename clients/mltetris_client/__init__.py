@@ -80,6 +80,7 @@ from mltetris_client.errors import (
     Unreachable,
     WrongState,
 )
+from mltetris_client.history import Lineage, LineageNode, MetricHistory, Stats
 from mltetris_client.names import is_final, is_live, name_of, value_of
 from mltetris_client.positions import position
 from mltetris_client.streams import MetricStream, RunEvents
@@ -111,6 +112,9 @@ __all__ = [
     "GameSpec",
     "GetServerInfoResponse",
     "InvalidArgument",
+    "Lineage",
+    "LineageNode",
+    "MetricHistory",
     "MetricPoint",
     "MetricStream",
     "MlTetrisError",
@@ -127,6 +131,7 @@ __all__ = [
     "ServerFault",
     "SimulationSpec",
     "Slot",
+    "Stats",
     "StreamBoardResponse",
     "SuggestedPlacement",
     "Suggestion",

@@ -18,7 +18,7 @@ from mltetris_client.errors import InvalidArgument
 from mltetris_client.history import HistoryCalls
 from mltetris_client.link import Link
 from mltetris_client.machine import MachineCalls
-from mltetris_client.names import KindName, ModeName, StateName, ViewName, value_of
+from mltetris_client.names import ModeName, ViewName, value_of
 from mltetris_client.policy import PolicyCalls
 from mltetris_client.slots import SlotCalls
 from mltetris_client.streams import MetricStream, RunEvents
@@ -324,32 +324,6 @@ class Trainer(SlotCalls, HistoryCalls, BenchmarkCalls, DatasetCalls, PolicyCalls
         """
         request = trainer_pb2.GetRunRequest(run=run)
         return self._link.unary(self._link.trainer.GetRun, request).run
-
-    def list_runs(
-        self,
-        *,
-        kinds: Iterable[KindName] = (),
-        states: Iterable[StateName] = (),
-        limit: int | None = None,
-    ) -> list[run_pb2.Run]:
-        """Runs, newest first: all, or the first ``limit``.
-
-        Raises:
-            InvalidArgument.
-        """
-        request = trainer_pb2.ListRunsRequest(
-            kinds=[value_of(run_pb2.RunKind, kind, field="kinds") for kind in kinds],
-            states=[value_of(run_pb2.RunState, state, field="states") for state in states],
-        )
-        runs: list[run_pb2.Run] = []
-        while limit is None or len(runs) < limit:
-            request.page_size = _PAGE if limit is None else min(_PAGE, limit - len(runs))
-            response = self._link.unary(self._link.trainer.ListRuns, request)
-            runs.extend(response.runs)
-            request.page_token = response.next_page_token
-            if not response.next_page_token:
-                break
-        return runs
 
     def delete_run(self, run: str) -> None:
         """Removes a final run, its history and its checkpoints; slots saved from it stay.

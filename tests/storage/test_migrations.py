@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from mltetris_api.v1 import run_pb2
 from mltetris_server import errors
 from mltetris_server.storage import History, WorkerEvent, database
+from mltetris_server.storage.listing import RunQuery
 from mltetris_server.storage.migrate import NEWEST, SCRIPTS, migrate
 from mltetris_server.storage.schema import metadata
 
@@ -109,6 +110,60 @@ def test_a_history_made_by_the_first_schema_opens(path: Path) -> None:
         assert [run.id for run in history.unfinished_runs()] == ["demo-aaaaaa"]
         history.delete_run(run.id)
     assert revision(path) == NEWEST
+
+
+def test_runs_of_the_first_schema_are_listed_counted_and_thinned(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.executescript(FROZEN.read_text())
+    connection.close()
+    with History(path) as history:
+        old = history.get_run("train-7k2m9q")
+        assert old is not None
+        assert history.find_runs(RunQuery(text="FIRST", algorithms=[1]))[0] == [old]
+        played = history.list_episodes(old.id, order_by="lines")[0]
+        assert [episode.lines for episode in played] == [22, 11]
+        points, total = history.thinned_points(old.id, 10)
+        assert ([point.sequence for point in points], total) == ([1, 2, 3], 3)
+        stats = history.stats()
+        runs = history.list_runs()[0]
+        assert stats.placements == sum(run.metrics.placements for run in runs)
+        assert stats.games == sum(run.metrics.episodes for run in runs)
+        assert stats.metric_points == 3
+        # What is counted already is not counted again.
+        more = run_pb2.MetricPoint(sequence=4, placements=old.metrics.placements + 5)
+        history.append(old.id, [WorkerEvent(99, [more])], run=old)
+        assert history.stats().placements == stats.placements + 5
+
+
+def test_what_old_demos_were_made_of_is_found_in_thousands_of_runs(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.executescript(FROZEN.read_text())
+        run = run_pb2.Run(kind=run_pb2.RUN_KIND_DEMO, state=run_pb2.RUN_STATE_SUCCEEDED)
+        run.demo.slots.extend(["mine", "other"])
+        connection.execute("DELETE FROM runs")
+        for number in range(1, 1202):
+            run.id = f"demo-{number}"
+            run.metrics.placements = 7 * number
+            run.metrics.episodes = 1
+            run.best_evaluation.mean_lines = -number % 1201
+            run.end_time.FromSeconds(10_000 - number)
+            connection.execute(
+                "INSERT INTO runs VALUES (?, ?, 2, 6, 0, NULL, 0, x'', 0, 0, ?)",
+                (number, run.id, run.SerializeToString()),
+            )
+        game = run_pb2.Episode(player="mine").SerializeToString()
+        connection.execute("INSERT INTO episodes VALUES (NULL, 1201, 1, 5, 0, ?)", (game,))
+    connection.close()
+    with History(path) as history:
+        assert history.find_runs(RunQuery(slot="other"))[2] == 1201
+        assert len(history.list_episodes("demo-1201", player="mine")[0]) == 1
+        for order in ("end_time", "best_lines"):
+            page = history.find_runs(RunQuery(order_by=order))[0]
+            assert [run.id for run in page[:2]] == ["demo-1", "demo-2"], order
+        page = history.find_runs(RunQuery(order_by="placements"))[0]
+        assert page[0].id == "demo-1201"
+        stats = history.stats()
+        assert (stats.placements, stats.games) == (7 * 1201 * 601, 1201)
 
 
 def test_opening_twice_changes_nothing(path: Path) -> None:

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from mltetris_cli.exits import CliError, ExitCode
-from mltetris_cli.options import OutputOption, RunArgument, ServerOption
+from mltetris_cli.options import Algorithm, OutputOption, RunArgument, ServerOption
 
 if TYPE_CHECKING:
+    from mltetris_client.history import RunOrder
     from mltetris_client.names import KindName, StateName
 
 _STATES = "queued, starting, running, paused, stopping, succeeded, stopped, failed"
 _KINDS = "training, demo, benchmark, simulation"
+
+
+class RunSort(StrEnum):
+    """What runs are ordered by."""
+
+    CREATED = "created"
+    ENDED = "ended"
+    LINES = "lines"
+    PLACEMENTS = "placements"
+    NAME = "name"
+
+
+ORDERS: dict[RunSort, RunOrder] = {
+    RunSort.CREATED: "create_time",
+    RunSort.ENDED: "end_time",
+    RunSort.LINES: "best_lines",
+    RunSort.PLACEMENTS: "placements",
+    RunSort.NAME: "display_name",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +61,31 @@ def ps(
             metavar="KIND", help=f"Only of this kind: {_KINDS}. Repeatable.", show_default=False
         ),
     ] = None,
+    text: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only with this in the id or the name.")
+    ] = "",
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="Only created since: 90s, 30m, 12h, 2d, 3w ago, or 2026-01-31."
+        ),
+    ] = "",
+    algorithm: Annotated[
+        list[Algorithm] | None,
+        typer.Option(help="Only trainings with this. Repeatable.", show_default=False),
+    ] = None,
+    slot: Annotated[str, typer.Option(metavar="SLOT", help="Only made of this slot.")] = "",
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME", help="Only that made this dataset or learn from it.")
+    ] = "",
+    suite: Annotated[
+        str, typer.Option(metavar="SUITE", help="Only benchmarks of this suite.")
+    ] = "",
+    sort: Annotated[
+        RunSort,
+        typer.Option(help="By creation, end, best evaluation's lines, placements or name."),
+    ] = RunSort.CREATED,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The other way round.")] = False,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Most runs. (default 20)", show_default=False)
     ] = None,
@@ -52,19 +98,31 @@ def ps(
       mltetris ps
       mltetris ps --state running --state paused
       mltetris ps -q --state failed | xargs -r mltetris rm
+      mltetris ps --since 2d --algorithm td --sort lines
 
-    Lists runs, newest first.
+    Lists runs, newest first unless told otherwise.
     """
     from mltetris_cli.jsonify import to_json
+    from mltetris_cli.moments import since_when
     from mltetris_cli.runs_view import table
     from mltetris_cli.session import Session
 
     session = Session(context, server, output)
+    created_after = since_when(since) if since else None
     with session.connect() as trainer:
         runs = trainer.list_runs(
             # The SDK refuses names that are none.
             kinds=cast("list[KindName]", kind or []),
             states=cast("list[StateName]", state or []),
+            text=text,
+            created_after=created_after,
+            algorithms=algorithm or [],
+            slot=slot,
+            dataset=dataset,
+            suite=suite,
+            order_by=ORDERS[sort],
+            # Of names A is first, of everything else the greatest.
+            ascending=reverse != (sort is RunSort.NAME),
             limit=limit or (None if all_runs else 20),
         )
     if quiet and not session.json:
