@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from mltetris_cli.exits import CliError, ExitCode
-from mltetris_cli.options import Algorithm, OutputOption, RunArgument, ServerOption
+from mltetris_cli.options import OutputOption, RunArgument, ServerOption
 
 if TYPE_CHECKING:
     from mltetris_client.history import RunOrder
-    from mltetris_client.names import KindName, StateName
+    from mltetris_client.names import AlgorithmName, KindName, StateName
 
 _STATES = "queued, starting, running, paused, stopping, succeeded, stopped, failed"
 _KINDS = "training, demo, benchmark, simulation"
@@ -71,8 +71,12 @@ def ps(
         ),
     ] = "",
     algorithm: Annotated[
-        list[Algorithm] | None,
-        typer.Option(help="Only trainings with this. Repeatable.", show_default=False),
+        list[str] | None,
+        typer.Option(
+            metavar="ALGORITHM",
+            help="Only trainings with this: td, dqn, ppo, cem. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     slot: Annotated[str, typer.Option(metavar="SLOT", help="Only made of this slot.")] = "",
     dataset: Annotated[
@@ -116,7 +120,7 @@ def ps(
             states=cast("list[StateName]", state or []),
             text=text,
             created_after=created_after,
-            algorithms=algorithm or [],
+            algorithms=cast("list[AlgorithmName]", algorithm or []),
             slot=slot,
             dataset=dataset,
             suite=suite,
