@@ -13,13 +13,14 @@ import platform
 import tempfile
 from pathlib import Path
 
-from bench import engine, learning, service
+from bench import engine, learning, policy, service
 from bench.report import Row, as_json, as_table
 
 PARTS = {
     "engine": lambda folder, quick: engine.measure(quick=quick),
     "learning": lambda folder, quick: learning.measure(quick=quick),
     "service": lambda folder, quick: service.measure(folder, quick=quick),
+    "policy": lambda folder, quick: policy.measure(folder, quick=quick),
 }
 
 
