@@ -69,8 +69,18 @@ def test_the_page_has_the_services_figures(tmp_path: Path) -> None:
         assert figure(during, "mltetris_process_cpu_ratio", role="server", run="") >= 0
         assert 0 <= figure(during, "mltetris_machine_cpu_ratio", core="0") <= 1
         assert figure(during, "mltetris_machine_memory_bytes") > 1e8
+        assert figure(during, "mltetris_runs", kind="training", state="running") == 1
+        placements = figure(during, "mltetris_placements_total")
+        assert placements >= 0 and figure(during, "mltetris_games_total") >= 0
+        assert figure(during, "mltetris_slots") == 0
+        assert figure(during, "mltetris_datasets") == 0
+        assert figure(during, "mltetris_data_bytes", part="history") > 0
+        assert figure(during, "mltetris_scrape_failures") == 0
+        assert figure(during, "mltetris_start_time_seconds") > 1.7e9
         trainer.stop_run(run.id)
         after = scrape(url)
+        assert figure(after, "mltetris_runs", kind="training", state="stopped") == 1
+        assert figure(after, "mltetris_placements_total") >= max(1, placements)
         names["method"] = "StreamMetrics"
         assert (
             sum(

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 import grpc
 import structlog
@@ -256,7 +256,7 @@ class Server:
             page = Page(
                 Sources(
                     version=metadata.version("mltetris"),
-                    stats=lambda: system.GetStats(system_pb2.GetStatsRequest(), cast(Any, None)),
+                    stats=dashboard.stats,
                     metrics=sampler.now,
                     open_streams=lambda: binder.open_streams,
                 )
