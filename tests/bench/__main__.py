@@ -13,7 +13,7 @@ import platform
 import tempfile
 from pathlib import Path
 
-from bench import engine, learning, policy, service
+from bench import engine, learning, policy, service, simulation
 from bench.report import Row, as_json, as_table
 
 PARTS = {
@@ -21,6 +21,7 @@ PARTS = {
     "learning": lambda folder, quick: learning.measure(quick=quick),
     "service": lambda folder, quick: service.measure(folder, quick=quick),
     "policy": lambda folder, quick: policy.measure(folder, quick=quick),
+    "simulation": lambda folder, quick: simulation.measure(folder, quick=quick),
 }
 
 

@@ -48,6 +48,10 @@ def scratch_folder(place: Path | None) -> Iterator[Path]:
         yield folder
     finally:
         _remove(folder)
+        if place is not None:
+            # Unless something else is in it.
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ but by the threads that play: HDF5 itself works on one thread at a time.
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,9 @@ from mltetris_server.learning.simulation.blocks import Block, Part
 
 DEFLATE = 1
 """zlib's level."""
-PLAIN_PLACEMENTS = 256
-"""Games shorter than this are written as they are: packing them saves less than it costs."""
+PLAIN_BYTES = 4096
+"""Columns of whole games up to this size are written as they are: packing them saves less than it
+costs."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +84,20 @@ def rows_of(column: Column, block: Block, part: Part) -> NDArray[Any]:
     return taken.reshape(count, *column.shape)
 
 
-def is_plain(part: Part) -> bool:
-    """Whether a part is a whole game that is written as it is."""
-    return part.before == 0 and part.last and part.placements < PLAIN_PLACEMENTS
+def is_plain(column: Column, part: Part) -> bool:
+    """Whether a part is a whole game whose column is written as it is."""
+    row = column.dtype.itemsize * math.prod(column.shape)
+    return part.before == 0 and part.last and part.states * row <= PLAIN_BYTES
 
 
 def pack_parts(block: Block, columns: list[Column]) -> None:
     """Pack what is not plain. By the thread that played: it takes a quarter of the time of play."""
     for place, part in enumerate(block.parts):
-        if not is_plain(part):
-            block.packed[place] = {
-                column.name: _chunks(rows_of(column, block, part), chunk_rows(column, block, part))
-                for column in columns
-            }
+        block.packed[place] = {
+            column.name: _chunks(rows_of(column, block, part), chunk_rows(column, block, part))
+            for column in columns
+            if not is_plain(column, part)
+        }
 
 
 def chunk_rows(column: Column, block: Block, part: Part) -> int:

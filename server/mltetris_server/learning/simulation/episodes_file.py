@@ -22,8 +22,6 @@ from mltetris_server.learning.simulation.columns import (
     rows_of,
 )
 
-_COMPACT_BYTES = 16 * 1024
-"""Columns up to this size lie in their header. The format's limit is 64 KiB."""
 _SCALAR = h5s.create(h5s.SCALAR)
 
 
@@ -60,7 +58,7 @@ class EpisodesFile:
             # Without one, Minari cannot print the episode.
             h5g.create(group, b"infos")
         for column in self._columns:
-            if is_plain(part):
+            if is_plain(column, part):
                 self._write_plain(group, column, block, part)
             else:
                 self._write_packed(group, column, block, place)
@@ -78,9 +76,10 @@ class EpisodesFile:
 
     def _write_plain(self, group: Any, column: Column, block: Block, part: Part) -> None:
         rows = np.ascontiguousarray(rows_of(column, block, part))
-        layout = self._compact if rows.nbytes <= _COMPACT_BYTES else None
         space = h5s.create_simple(rows.shape)
-        made = h5d.create(group, column.name.encode(), self._types[column.name], space, layout)
+        kind = self._types[column.name]
+        # In the object's header.
+        made = h5d.create(group, column.name.encode(), kind, space, self._compact)
         made.write(h5s.ALL, h5s.ALL, rows)
 
     def _write_packed(self, group: Any, column: Column, block: Block, place: int) -> None:
