@@ -53,6 +53,34 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    keep_points_per_run: Annotated[
+        int | None,
+        typer.Option(
+            min=1000,
+            help="Metric points of one run; older ones are thinned, peaks stay. (default 10000)",
+            rich_help_panel="What is kept",
+            show_default=False,
+        ),
+    ] = None,
+    keep_points: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Metric points of all runs; the oldest ended runs give theirs. (default 10000000)",
+            rich_help_panel="What is kept",
+            show_default=False,
+        ),
+    ] = None,
+    keep_episodes_per_run: Annotated[
+        int | None,
+        typer.Option(
+            min=200,
+            help="Games of one run: the newest and the best; a benchmark keeps all. "
+            "(default 10000)",
+            rich_help_panel="What is kept",
+            show_default=False,
+        ),
+    ] = None,
     grace: Annotated[
         float | None,
         typer.Option(
@@ -150,6 +178,9 @@ def serve(
         ("--max-queued", max_queued),
         ("--max-watchers", max_watchers),
         ("--max-streams", max_streams),
+        ("--keep-points-per-run", keep_points_per_run),
+        ("--keep-points", keep_points),
+        ("--keep-episodes-per-run", keep_episodes_per_run),
         ("--grace", grace),
     ):
         if number is not None:

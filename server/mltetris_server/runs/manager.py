@@ -380,6 +380,19 @@ class RunManager:
             self.refuse_in_use(what, by)
             yield
 
+    @contextlib.asynccontextmanager
+    async def replacing_slot(self, slot: str) -> AsyncGenerator[None, None]:
+        """Raises WrongState where a run has yet to read the slot's model; within, none begins.
+
+        A run that has read it goes on with what it has.
+        """
+
+        def has_yet_to(run: run_pb2.Run) -> bool:
+            return run.state in (states.QUEUED, states.STARTING) and uses.uses_slot(run, slot)
+
+        async with self.removing(f"slot {slot}", has_yet_to):
+            yield
+
     async def delete_dataset(self, name: str) -> None:
         """Removes a dataset that no run needs that has not ended."""
         async with self.removing(

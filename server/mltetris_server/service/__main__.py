@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -27,6 +28,9 @@ from mltetris_server.service.exposure import Security, Tls, is_local
 from mltetris_server.service.options import MAX_STREAMS
 from mltetris_server.service.secrets import OPERATOR_VARIABLE, VIEWER_VARIABLE, read_tokens
 from mltetris_server.service.server import Server, ServerSettings
+from mltetris_server.storage.retention import EPISODES_A_RUN, POINTS, POINTS_A_RUN, Limits
+
+_MOST_KEPT: Final = 10**12
 
 _log = structlog.get_logger(__name__)
 
@@ -51,6 +55,11 @@ def main(
             security=_security(options),
             metrics_listen=options.metrics_listen or "",
             max_streams=options.max_streams,
+            limits=Limits(
+                points_a_run=options.keep_points_per_run,
+                points=options.keep_points,
+                episodes_a_run=options.keep_episodes_per_run,
+            ),
             worker_transport=options.worker_transport,
             worker_command=tuple(worker_command),
         )
@@ -163,6 +172,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(
             flag, type=_limit, default=default, metavar="N", help=f"{what} (default: %(default)s)"
         )
+    for flag, default, least, what in (
+        ("--keep-points-per-run", POINTS_A_RUN, 1000, "metric points kept of one run"),
+        ("--keep-points", POINTS, 1, "metric points kept of all runs together"),
+        ("--keep-episodes-per-run", EPISODES_A_RUN, 200, "games kept of one run"),
+    ):
+        parser.add_argument(
+            flag,
+            type=_at_least(least),
+            default=default,
+            metavar="N",
+            help=f"{what}; see docs/history.md (default: %(default)s)",
+        )
     parser.add_argument(
         "--grace",
         type=_seconds,
@@ -246,6 +267,17 @@ def _limit(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000000")
     return int(text)
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= _MOST_KEPT:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a number from {least} to {_MOST_KEPT}"
+            )
+        return int(text)
+
+    return read
 
 
 def _seconds(text: str) -> float:

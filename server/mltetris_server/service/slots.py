@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 from mltetris_api.v1 import run_pb2, slot_pb2, trainer_pb2
 
@@ -64,7 +66,8 @@ class SlotMethods:
             live = self._runs.live(request.checkpoint.run)
             if live is not None and request.checkpoint.kind == run_pb2.CHECKPOINT_KIND_LATEST:
                 await control.save_latest(live)
-        slot = await self._models.save_slot(request)
+        async with self._replacing(request.name, request.overwrite):
+            slot = await self._models.save_slot(request)
         await self._scores.add_to(slot)
         return trainer_pb2.SaveSlotResponse(slot=slot)
 
@@ -85,13 +88,18 @@ class SlotMethods:
         update = request.update
         if "name" in paths and not update.HasField("name"):
             raise InvalidArgument.field("update.name", "a slot needs a name")
-        slot = await self._models.disk(
-            self._models.slots.update,
-            request.name,
-            new_name=update.name if "name" in paths else None,
-            notes=update.notes if "notes" in paths else None,
-            tags=list(update.tags) if "tags" in paths else None,
-        )
+        async with contextlib.AsyncExitStack() as stack:
+            if "name" in paths and update.name != request.name:
+                # A run finds it by its name, and may have to once more.
+                in_use = self._using(request.name)
+                await stack.enter_async_context(self._runs.removing(*in_use))
+            slot = await self._models.disk(
+                self._models.slots.update,
+                request.name,
+                new_name=update.name if "name" in paths else None,
+                notes=update.notes if "notes" in paths else None,
+                tags=list(update.tags) if "tags" in paths else None,
+            )
         await self._scores.add_to(slot)
         return trainer_pb2.UpdateSlotResponse(slot=slot)
 
@@ -99,9 +107,7 @@ class SlotMethods:
         self, request: trainer_pb2.DeleteSlotRequest, context: Context
     ) -> trainer_pb2.DeleteSlotResponse:
         """Removes a slot; the active one only with `force`, and none that a run needs."""
-        async with self._runs.removing(
-            f"slot {request.name}", lambda run: uses.uses_slot(run, request.name)
-        ):
+        async with self._runs.removing(*self._using(request.name)):
             await self._models.disk(self._models.slots.delete, request.name, force=request.force)
         return trainer_pb2.DeleteSlotResponse()
 
@@ -168,13 +174,23 @@ class SlotMethods:
             data = await _received(header, requests)
             if await asyncio.to_thread(is_sb3, data):
                 data = await import_sb3(data)
-            slot = await self._models.disk(
-                self._models.slots.from_bundle, header.name, data, overwrite=header.overwrite
-            )
+            async with self._replacing(header.name, header.overwrite):
+                slot = await self._models.disk(
+                    self._models.slots.from_bundle, header.name, data, overwrite=header.overwrite
+                )
         finally:
             self._receiving -= header.size_bytes
         await self._scores.add_to(slot)
         return trainer_pb2.ImportSlotResponse(slot=slot)
+
+    def _replacing(self, slot: str, overwrite: bool) -> AbstractAsyncContextManager[None]:
+        """Refuses to overwrite what a run has yet to read."""
+        return self._runs.replacing_slot(slot) if overwrite else contextlib.nullcontext()
+
+    @staticmethod
+    def _using(slot: str) -> tuple[str, Callable[[run_pb2.Run], bool]]:
+        """What the slot is called in a refusal, and whether a run uses it."""
+        return f"slot {slot}", lambda run: uses.uses_slot(run, slot)
 
 
 async def _received(

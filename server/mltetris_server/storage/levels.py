@@ -10,6 +10,7 @@ are thinned by the same levels, and thinning twice is the same as thinning once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
 from mltetris_api.v1 import run_pb2
@@ -95,13 +96,11 @@ def extremes(samples: Sequence[Sample], level: int, curves: int | None = None) -
         while end < len(samples) and (samples[end].sequence - 1) >> level == stretch:
             end += 1
         for column in list(zip(*(s.values for s in samples[start:end]), strict=True))[:curves]:
-            present = [(value, -i) for i, value in enumerate(column) if value is not None]
+            present = [(value, i) for i, value in enumerate(column, start) if value is not None]
             if present:
                 # The first of equals, so that halves agree with their whole.
-                low = min(present, key=lambda pair: (pair[0], -pair[1]))
-                high = max(present)
-                kept.add(samples[start - low[1]].sequence)
-                kept.add(samples[start - high[1]].sequence)
+                kept.add(samples[min(present)[1]].sequence)
+                kept.add(samples[max(present, key=itemgetter(0))[1]].sequence)
         start = end
     return kept
 

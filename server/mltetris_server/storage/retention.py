@@ -32,7 +32,7 @@ from mltetris_server.storage.database import translated
 from mltetris_server.storage.listing import FINAL_STATES
 from mltetris_server.storage.schema import episodes, metric_points, runs
 
-POINTS_A_RUN: Final = 20_000
+POINTS_A_RUN: Final = 10_000
 POINTS: Final = 10_000_000
 EPISODES_A_RUN: Final = 10_000
 LEAST_POINTS: Final = 500
