@@ -11,10 +11,13 @@ docs/learning/warm-start.md says what it brings.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from mltetris_server.learning.agent import Agent
 from mltetris_server.learning.trajectories import Trajectories
+
+if TYPE_CHECKING:
+    # It brings torch along, which demos and simulations do without.
+    from mltetris_server.learning.agent import Agent
 
 CLONING = "cloning"
 REPLAY = "replay"
