@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shlex
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -23,6 +26,7 @@ from mltetris_client import Trainer
 from mltetris_server.errors import Unavailable
 from mltetris_server.game.config import FeatureSet
 from mltetris_server.runs.models import Models
+from mltetris_server.runs.policy import keeper as policy_keeper
 from mltetris_server.runs.policy import process as policy_process
 from mltetris_server.runs.policy.keeper import PolicyKeeper
 from mltetris_server.runs.policy.process import POLICY_COMMAND
@@ -326,16 +330,17 @@ def test_calls_survive_the_death_of_the_process(own: tuple[ServerProcess, Traine
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGSTOP")
 def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
-    with small_service(tmp_path / "data") as server:
-        with mltetris_client.connect(server.address) as trainer:
+    server, token = small_service(tmp_path / "data"), "operators-only-1234"
+    server.environment["MLTETRIS_OPERATOR_TOKEN"] = token
+    with server:
+        with mltetris_client.connect(server.address, token=token) as trainer:
             trainer.suggest_placement(None, "T", slot="bcts")
         (process,) = policy_processes(server)
-        for name in process.environ():
-            assert "TOKEN" not in name
+        assert token not in process.environ().values()
         server.kill()
         process.wait(30)
         server.start()
-        with mltetris_client.connect(server.address) as trainer:
+        with mltetris_client.connect(server.address, token=token) as trainer:
             trainer.suggest_placement(None, "T", slot="bcts")
         (process,) = policy_processes(server)
         server.terminate()
@@ -355,6 +360,15 @@ async def test_a_process_that_never_comes_up_is_said_so(tmp_path: Path) -> None:
             await keeper.suggest("bcts", [Position(piece=1)], ["position"])
 
 
+async def test_who_cannot_be_answered_for_long_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_keeper, "PATIENCE_S", 0.3)
+    async with keeping(tmp_path, sys.executable, "-c", "input()") as keeper:
+        with pytest.raises(Unavailable, match="compiled"):
+            await keeper.suggest("bcts", [Position(piece=1)], ["position"])
+
+
 @pytest.mark.skipif(os.name != "posix", reason="SIGSTOP")
 async def test_a_process_that_hangs_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -371,3 +385,22 @@ async def test_a_process_that_hangs_is_replaced(
 def test_viewers_may_ask_and_operators_switch() -> None:
     assert least_role("/mltetris.v1.PolicyService/SuggestPlacement") == VIEWER
     assert least_role("/mltetris.v1.SystemService/ReloadPolicy") == OPERATOR
+
+
+def test_the_examples_of_the_manual_work(
+    shared: ServerProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "embedding.md").read_text()
+    example = page.partition("```python\n")[2].partition("```")[0]
+    assert "localhost:50051" in example
+    exec(compile(example.replace("localhost:50051", shared.address), "embedding.md", "exec"), {})
+    lines, word = capsys.readouterr().out.split()
+    # Of 140 pieces in a row of seven by a player that is good at it.
+    assert word == "lines" and int(lines) > 45
+    command = page.partition("\nbuf curl")[2].partition("\n\n")[0].replace("\\\n", " ")
+    asked = ["curl", *shlex.split(command.replace("localhost:50051", shared.address))]
+    ended = subprocess.run(
+        [str(Path(sys.executable).parent / "buf"), *asked], capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["policy"]["slot"] == "bcts"
