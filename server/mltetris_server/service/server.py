@@ -40,7 +40,6 @@ from mltetris_server.service.exposure import Security, check
 from mltetris_server.service.handlers import Binder
 from mltetris_server.service.health import HealthServicer
 from mltetris_server.service.measuring.machine import Known, Machine
-from mltetris_server.service.measuring.page import Page, Sources
 from mltetris_server.service.measuring.sampler import Sampler
 from mltetris_server.service.options import MAX_STREAMS, SERVER_OPTIONS, public_options
 from mltetris_server.service.policy import PolicyServicer
@@ -253,6 +252,9 @@ class Server:
             address = f"{address.rpartition(':')[0]}:{port}"
         server = cls(address, data_dir.root, manager)
         if settings.metrics_listen:
+            # Who does not want the page does not wait for its library.
+            from mltetris_server.service.measuring.page import Page, Sources
+
             page = Page(
                 Sources(
                     version=metadata.version("mltetris"),
