@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mltetris_api.v1 import benchmark_pb2, run_pb2
-from mltetris_client import BenchmarkScore, BenchmarkSpec, BenchmarkSuite, GameSpec, Run, name_of
+from mltetris_client import (
+    BenchmarkScore,
+    BenchmarkSpec,
+    BenchmarkSuite,
+    Episode,
+    GameSpec,
+    Run,
+    name_of,
+)
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -30,6 +38,24 @@ def result(run: Run) -> RenderableType:
     if found.differences:
         parts += [Text(), _differences(found)]
     return Group(*parts)
+
+
+def games_table(run: Run, episodes: Sequence[Episode]) -> RenderableType:
+    """Every game, one a row, with the lines of each player, or of a sprint the placements."""
+    sprint = run.benchmark_result.score_kind == SPRINT
+    names = [player.name for player in _best_first(run.benchmark_result)]
+    by_game: dict[int, dict[str, str]] = {}
+    for episode in episodes:
+        text = figures.count(episode.placements if sprint else episode.lines)
+        if sprint and episode.lines < run.benchmark.max_lines:
+            text = "not reached"
+        mark = "≥" if episode.cut_off and not sprint else ""
+        by_game.setdefault(episode.number, {})[episode.player] = mark + text
+    table = _table(">GAME", *(f">{printable(name)}" for name in names))
+    for number, played in sorted(by_game.items()):
+        table.add_row(figures.count(number), *(played.get(name, "-") for name in names))
+    what = "placements" if sprint else "lines"
+    return Group(Text(f"{what} of every game, a row on the same pieces"), Text(), table)
 
 
 def headline(run: Run) -> str:
@@ -147,7 +173,7 @@ def _players(run: Run) -> Table:
         table.add_column("GAMES", justify="right", no_wrap=True)
     if scored:
         table.add_column("SCORE", justify="right", no_wrap=True)
-    for player in sorted(found.players, key=lambda player: -player.score):
+    for player in _best_first(found):
         row: list[str | Text] = [
             Text(printable(player.name)),
             _bound(player.cut_off_games, found.score_kind) + figures.lines(player.mean_lines),
@@ -203,8 +229,14 @@ def _ranking(run: Run) -> str:
     found = run.benchmark_result
     if not any(player.games for player in found.players):
         return ", ".join(words.player_word(player) for player in run.benchmark.players)
-    ranked = sorted(found.players, key=lambda player: -player.score)
-    return ", ".join(f"{p.name} {score_words(found.score_kind, p.score)}" for p in ranked)
+    return ", ".join(
+        f"{player.name} {score_words(found.score_kind, player.score)}"
+        for player in _best_first(found)
+    )
+
+
+def _best_first(found: benchmark_pb2.BenchmarkResult) -> list[benchmark_pb2.PlayerResult]:
+    return sorted(found.players, key=lambda player: -player.score)
 
 
 def _suite(spec: BenchmarkSpec) -> str:

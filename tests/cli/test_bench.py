@@ -54,6 +54,15 @@ def test_players_are_compared_and_the_table_is_printed(bench: Cli, trainer: Trai
     assert f"started {run.id}" in result.err
     assert "8 of 8 games" in result.err.splitlines()[-1]
     assert bench.good("bench", "show").out == result.out
+    with_games = rows(bench.good("bench", "show", run.id, "--games").out)
+    header, *games = [row for row in with_games[-5:] if row]
+    assert header == ["GAME", "bcts", "random"]
+    assert [row[0] for row in games] == ["1", "2", "3", "4"]
+    assert f"{best.best_lines:,}" in {row[1] for row in games}
+    told = bench.good("bench", "show", run.id, "--games", "-o", "json").json
+    assert sorted((game["board"], game["number"]) for game in told["games"]) == [
+        (board, number) for board in (0, 1) for number in (1, 2, 3, 4)
+    ]
 
 
 def test_the_same_seed_gives_the_same_table_but_for_the_speed(bench: Cli) -> None:

@@ -176,6 +176,7 @@ def show(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="First wait for its end, as `bench` does.")
     ] = False,
+    games: Annotated[bool, typer.Option("--games", help="Every game, too.")] = False,
     server: ServerOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -183,6 +184,7 @@ def show(
     Examples:
       mltetris bench show                      the newest
       mltetris bench show bench-7k --follow    come back to one that goes on
+      mltetris bench show bench-7k --games     and every game
       mltetris bench show bench-7k -o json
 
     Shows how every player did, so far or in the end, and how every two compare.
@@ -193,9 +195,9 @@ def show(
     with session.connect() as trainer:
         found = _benchmark(trainer, run)
         if follow:
-            _follow(session, trainer, found)
+            _follow(session, trainer, found, games=games)
         else:
-            _show(session, found)
+            _show(session, trainer, found, games=games)
 
 
 @bench_app.command("ls", short_help="List benchmarks.")
@@ -272,7 +274,7 @@ def suites(
     session.show(lambda: [to_json(suite) for suite in found], lambda: suites_table(found))
 
 
-def _follow(session: Session, trainer: Trainer, run: Run) -> None:
+def _follow(session: Session, trainer: Trainer, run: Run, *, games: bool = False) -> None:
     """Waits for the end of a benchmark and shows what came of it."""
     from mltetris_api.v1 import run_pb2
 
@@ -288,7 +290,7 @@ def _follow(session: Session, trainer: Trainer, run: Run) -> None:
             f"stop it with: {command()} stop {run.id}{where}"
         )
         raise typer.Exit(ExitCode.INTERRUPT)
-    _show(session, ended)
+    _show(session, trainer, ended, games=games)
     if ended.state == run_pb2.RUN_STATE_FAILED:
         raise CliError(words.error_words(ended), f"See `{command()} show {run.id}`.")
 
@@ -314,8 +316,17 @@ def _benchmark(trainer: Trainer, text: str | None) -> Run:
     return newest[0]
 
 
-def _show(session: Session, run: Run) -> None:
-    from mltetris_cli.bench_view import result
+def _show(session: Session, trainer: Trainer, run: Run, *, games: bool) -> None:
+    from mltetris_cli.bench_view import games_table, result
     from mltetris_cli.jsonify import to_json
 
-    session.show(lambda: to_json(run), lambda: result(run))
+    if not games:
+        session.show(lambda: to_json(run), lambda: result(run))
+        return
+    from rich.console import Group
+
+    played = trainer.list_episodes(run.id, ascending=True, limit=None)
+    session.show(
+        lambda: {**to_json(run), "games": [to_json(episode) for episode in played]},
+        lambda: Group(result(run), "", games_table(run, played)),
+    )
