@@ -10,11 +10,10 @@ from __future__ import annotations
 import gc
 import json
 import os
-import queue
 import struct
 import sys
 import threading
-from collections.abc import Callable
+import traceback
 from typing import TYPE_CHECKING
 
 from mltetris_api.v1.board_pb2 import Piece
@@ -95,33 +94,59 @@ def warm_up() -> None:
         advisor.suggest(Position(piece=Piece.PIECE_I, rule=rule))
 
 
-def serve(source: int, sink: int) -> None:
-    """Does what comes from the descriptor `source` and says so to `sink`; ends with the process.
+class Line:
+    """What comes from the descriptor `source` is done, and said so to `sink`.
 
-    Reading is a thread's affair, so that the end of the input is the end of the process also while
-    code is being compiled.
+    A thread reads, so that the end of the input is the end of the process also while code is being
+    compiled; it does what it reads itself, for handing it on would take longer.
     """
-    commands: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(source, commands.put), daemon=True).start()
-    warm_up()
-    # What has been loaded stays: to look through it for garbage again and again would hold up
-    # answers for tens of milliseconds.
-    gc.collect()
-    gc.freeze()
-    policies = Policies()
-    event = PolicyEvent(done=PolicyDone())
-    while True:
+
+    def __init__(self, source: int, sink: int) -> None:
+        self._source = source
+        self._sink = sink
+        self._policies: Policies | None = None
+        self._early: list[bytes] = []
+        self._turn = threading.Lock()
+
+    def serve(self) -> None:
+        """Never returns; the process ends with its input."""
+        reader = threading.Thread(target=self._read, daemon=True)
+        reader.start()
+        warm_up()
+        # What has been loaded stays: to look through it for garbage again and again would hold up
+        # answers for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
+        with self._turn:
+            self._say(PolicyEvent(done=PolicyDone()))
+            self._policies = Policies()
+            for data in self._early:
+                self._say(self._policies.do(PolicyCommand.FromString(data)))
+            self._early.clear()
+        reader.join()
+
+    def _read(self) -> None:
+        try:
+            with os.fdopen(self._source, "rb") as stream:
+                while len(length := stream.read(LENGTH.size)) == LENGTH.size:
+                    self._take(stream.read(LENGTH.unpack(length)[0]))
+            code = 0
+        except Exception:  # noqa: BLE001 - a fault of ours ends the process, not only its thread
+            traceback.print_exc()
+            code = 1
+        # Nobody is left to hear anything.
+        os._exit(code)
+
+    def _take(self, data: bytes) -> None:
+        with self._turn:
+            if self._policies is None:
+                self._early.append(data)
+            else:
+                self._say(self._policies.do(PolicyCommand.FromString(data)))
+
+    def _say(self, event: PolicyEvent) -> None:
         data = event.SerializeToString()
-        _write(sink, LENGTH.pack(len(data)) + data)
-        event = policies.do(PolicyCommand.FromString(commands.get()))
-
-
-def _read(source: int, put: Callable[[bytes], None]) -> None:
-    with os.fdopen(source, "rb") as stream:
-        while len(length := stream.read(LENGTH.size)) == LENGTH.size:
-            put(stream.read(LENGTH.unpack(length)[0]))
-    # Nobody is left to hear anything.
-    os._exit(0)
+        _write(self._sink, LENGTH.pack(len(data)) + data)
 
 
 def _write(sink: int, data: bytes) -> None:
@@ -145,7 +170,7 @@ def main() -> int:
         msvcrt.setmode(1, os.O_BINARY)
     source, sink = os.dup(0), os.dup(1)
     os.dup2(2, 1)
-    serve(source, sink)
+    Line(source, sink).serve()
     return 0
 
 
