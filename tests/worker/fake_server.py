@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from mltetris_api.v1.dataset_pb2 import Dataset
+from mltetris_api.v1.dataset_pb2 import Dataset, DatasetFile
 from mltetris_api.v1.run_pb2 import (
     CheckpointInfo,
     CheckpointKind,
@@ -31,6 +31,8 @@ from mltetris_api.worker.v1.worker_pb2 import (
     CheckpointHeader,
     GetCheckpointRequest,
     GetCheckpointResponse,
+    GetTrajectoriesRequest,
+    GetTrajectoriesResponse,
     PutCheckpointRequest,
     PutCheckpointResponse,
     PutDatasetRequest,
@@ -97,6 +99,9 @@ class FakeServer(WorkerServiceServicer):
         self.changed = threading.Condition()
         self.received: list[AttachRequest] = []
         self.checkpoints: list[StoredCheckpoint] = []
+        self.trajectories = b""
+        self.trajectory_faults: list[str] = []
+        self.trajectory_calls = 0
         self.datasets: list[tuple[Dataset, bytes]] = []
         self.puts = 0
         self.put_refusal: grpc.StatusCode | None = None
@@ -246,6 +251,33 @@ class FakeServer(WorkerServiceServicer):
             self.datasets.append((header, content))
             self.changed.notify_all()
         return PutDatasetResponse(dataset=header)
+
+    def GetTrajectories(
+        self, request: GetTrajectoriesRequest, context: grpc.ServicerContext
+    ) -> Iterator[GetTrajectoriesResponse]:
+        """The trajectories; `trajectory_faults` tell how the first calls go wrong."""
+        self.trajectory_calls += 1
+        fault = self.trajectory_faults.pop(0) if self.trajectory_faults else ""
+        content = self.trajectories
+        if not content:
+            context.abort(grpc.StatusCode.NOT_FOUND, "there is no such dataset")
+        file = DatasetFile(
+            name="trajectories.safetensors",
+            size_bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+        if fault != "no header":
+            yield GetTrajectoriesResponse(header=Dataset(name="games", files=[file]))
+        if fault == "flipped":
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        elif fault == "longer":
+            content += b"0"
+        elif fault == "shorter":
+            content = content[:-1]
+        for start in range(0, len(content), 1000):
+            yield GetTrajectoriesResponse(chunk=content[start : start + 1000])
+            if fault == "broken" and start:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
 
     def GetCheckpoint(
         self, request: GetCheckpointRequest, context: grpc.ServicerContext

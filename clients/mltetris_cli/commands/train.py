@@ -94,7 +94,7 @@ def train(
     ] = None,
     dataset_epochs: Annotated[int | None, _option("Passes over it.", _DATA, "3")] = None,
     dataset_placements: Annotated[
-        int | None, _option("Placements of it at most.", _DATA, "20,000")
+        int | None, _option("Placements of it at most.", _DATA, "10,000")
     ] = None,
     dataset_learning_rate: Annotated[
         float | None, _option("Step size of cloning.", _DATA, "0.01")

@@ -7,7 +7,7 @@ from mltetris_api.v1.run_pb2 import WarmStart, WarmStartMethod
 from mltetris_server.learning.warm_start import CLONING, REPLAY
 
 EPOCHS = 3
-MAX_PLACEMENTS = 20_000
+MAX_PLACEMENTS = 10_000
 LEARNING_RATE = 0.01
 
 _WORDS = {

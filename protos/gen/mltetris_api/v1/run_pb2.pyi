@@ -1230,7 +1230,7 @@ class WarmStart(_message.Message):
     """Passes over the data. Range 1..1000, default 3."""
     max_placements: _builtins.int
     """Placements of the dataset to learn from at most, whole games or the beginnings of games spread
-    over all of it. Range 100..10,000,000, default 20,000.
+    over all of it. Range 100..10,000,000, default 10,000.
     """
     learning_rate: _builtins.float
     """Step size while cloning. Range above 0 to 1, default 0.01."""

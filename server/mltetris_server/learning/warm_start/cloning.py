@@ -95,10 +95,16 @@ class Cloning:
             self._position = 0
             if self._sample is None:
                 self._sample = first_states(block.examples, min(block.count, SAMPLE))
-        for _ in range(self._steps_a_piece):
-            if self._position == block.count:
-                break
-            self._step(self._order)
+        threads = th.get_num_threads()
+        # More would cost more than they bring: the networks are small.
+        th.set_num_threads(1)
+        try:
+            for _ in range(self._steps_a_piece):
+                if self._position == block.count:
+                    break
+                self._step(self._order)
+        finally:
+            th.set_num_threads(threads)
         if self._position < block.count:
             return
         self._order = None

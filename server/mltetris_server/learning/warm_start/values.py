@@ -9,7 +9,7 @@ from mltetris_server.learning.kernels import Network
 from mltetris_server.learning.warm_start.kernels import Examples
 from mltetris_server.learning.warm_start.tables import ROOM, sum_windows
 
-SAMPLE = 2_000
+SAMPLE = 500
 """States that are enough to tell."""
 MADE, OTHERS = 0.1, 0.5
 """Shares of the death reward: what a placement made is to be worth, and what a candidate is."""
