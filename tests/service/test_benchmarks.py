@@ -37,7 +37,8 @@ def until(client: Client, run_id: str, condition: Any) -> run_pb2.Run:
     """Looks at a run until it is as `condition` wants it."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        run: run_pb2.Run = client.call("GetRun", trainer_pb2.GetRunRequest(run=run_id)).run
+        asked = trainer_pb2.GetRunRequest(run=run_id)
+        run: run_pb2.Run = client.stub.GetRun(asked, timeout=PATIENCE_S, wait_for_ready=True).run
         if condition(run):
             return run
         assert run.state != run_pb2.RUN_STATE_FAILED, (run.error.message, run.log_tail)
@@ -209,3 +210,21 @@ def test_a_worker_that_dies_leaves_no_game_twice(server: ServerProcess) -> None:
     assert sorted(games) == [
         (name, number) for name in ("bcts", "random") for number in range(1, 401)
     ]
+
+
+def test_a_server_that_is_killed_loses_no_game(server: ServerProcess) -> None:
+    """The worker plays on, and what it had to say meanwhile is told to the next server, once."""
+    client = Client(server)
+    run_id = start(client, "bcts", suite="literature-10x10", threads=1)
+    until(client, run_id, lambda run: run.metrics.episodes >= 10)
+    server.kill()
+    server.start()
+    run = ended(client, run_id)
+    client.channel.close()
+    assert (run.state, run.restarts) == (run_pb2.RUN_STATE_SUCCEEDED, 0)
+    assert run.benchmark_result.official
+    server.terminate()
+    with History(server.data_dir / "mltetris.db") as history:
+        numbers = [episode.number for episode in history.episodes(run_id, 10_000)]
+        assert len(history.scores.page()[0]) == 1
+    assert sorted(numbers) == list(range(1, 401))
