@@ -25,6 +25,7 @@ from mltetris_server.learning.simulation.crew import Crew, Plan
 from mltetris_server.learning.simulation.recording import METADATA_FILE, File, Origin, Recording
 from mltetris_server.learning.simulation.supply import Supply
 from mltetris_server.learning.trajectories import FILE, Trajectories, load
+from support.small_disk import small_disk
 
 SEED = 11
 SMALL = GameConfig(6, 7, Rule.PUBLISHED, Randomizer.UNIFORM)
@@ -43,15 +44,18 @@ def simulate(
     origin = Origin("made", "somebody", "0" * 64, "td", full.game, full.observed, 0.01, full.seed)
     crew, recording = Crew(full, rows=rows), Recording(folder, origin)
     crew.start()
-    while not crew.done:
-        block = crew.take(1.0)
-        if block is None:
-            continue
-        for k in range(len(block.parts)):
-            recording.add(block, k)
-        crew.put_back(block)
-        if stop_at and recording.placements >= stop_at:
-            crew.stop()
+    try:
+        while not crew.done:
+            block = crew.take(1.0)
+            if block is None:
+                continue
+            for k in range(len(block.parts)):
+                recording.add(block, k)
+            crew.put_back(block)
+            if stop_at and recording.placements >= stop_at:
+                crew.stop()
+    finally:
+        crew.abandon()
     return recording
 
 
@@ -199,6 +203,12 @@ def test_the_metadata_says_where_it_comes_from(tmp_path: Path) -> None:
     assert found["mltetris"]["seed"] == SEED
     assert found["mltetris"]["feature_names"][0] == "landing_height"
     assert "episode" in repr(dataset[0]).lower()
+
+
+def test_a_full_disk_is_an_error_and_nothing_worse(tmp_path: Path) -> None:
+    """HDF5 finds no room: in the midst of a game, or for the last of it."""
+    with small_disk(tmp_path / "disk", 1) as disk, pytest.raises(OSError, match="No space"):
+        simulate(disk / "d", placements=2_000_000, threads=1, game=GameConfig()).finish()
 
 
 def test_an_error_of_a_player_reaches_who_waits(tmp_path: Path) -> None:

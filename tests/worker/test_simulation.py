@@ -33,7 +33,9 @@ from mltetris_api.worker.v1.worker_pb2 import (
 )
 from mltetris_server.game.config import FeatureSet
 from mltetris_server.learning.trajectories import Trajectories, load
+from mltetris_server.worker.scratch import NoRoomError, refusing_full_disk
 from mltetris_server.worker.settings import SPOOL_VARIABLE
+from support.small_disk import fill, small_disk
 from worker.conftest import Serve, StartWorker
 from worker.fake_server import PATIENCE, FakeServer, sequences
 from worker.models import keep_model, keep_reference
@@ -357,6 +359,37 @@ def test_a_dataset_that_the_server_does_not_take_fails_the_run(
     assert process.wait(PATIENCE) == 1
     assert server.puts == 1
     assert not (spool / "scratch").exists()
+
+
+@pytest.mark.parametrize("megabytes", [60, 70])
+def test_a_disk_without_room_ends_the_run_and_says_so(
+    serve: Serve,
+    start_worker: StartWorker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    megabytes: int,
+) -> None:
+    """Before the first placement, or when there is too little left for what comes."""
+    with small_disk(tmp_path / "disk", megabytes) as disk:
+        monkeypatch.setenv(SPOOL_VARIABLE, str(disk / "spool"))
+        server = a_server(serve, placements=ENDLESS, threads=1)
+        process = start_worker(server)
+        error = server.await_events("finished")[0].finished.error
+        assert error.code == 8  # RESOURCE_EXHAUSTED
+        assert "no room left on the disk" in error.message
+        assert str(disk) in error.message
+        assert process.wait(PATIENCE) == 1
+        assert server.datasets == []
+        assert list(disk.iterdir()) == []
+
+
+def test_a_write_that_finds_no_room_is_told_as_that(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 2) as disk:
+        fill(disk)
+        with pytest.raises(NoRoomError, match="no room left"), refusing_full_disk(disk):
+            (disk / "more").write_bytes(bytes(4096))
+    with pytest.raises(FileNotFoundError), refusing_full_disk(tmp_path):
+        (tmp_path / "nowhere" / "file").write_bytes(b"")
 
 
 def test_no_torch_is_loaded(serve: Serve, start_worker: StartWorker) -> None:
