@@ -27,7 +27,7 @@ def one_line(run: Run) -> str:
     reason = words.reason_word(run)
     if reason:
         parts.append(f"({reason})")
-    if not is_final(run) and words.has_board(run):
+    if not is_final(run) and words.is_paced(run):
         parts.append(words.view_word(run.control))
         if run.control.max_training_rate:
             parts.append(words.rate_word(run.control))
@@ -92,7 +92,7 @@ def details(run: Run) -> RenderableType:
         grid.add_row("dataset", Text(printable(words.dataset_words(run))))
     for label, value in _figures(run):
         grid.add_row(label, value)
-    if not is_final(run) and words.has_board(run):
+    if not is_final(run) and words.is_paced(run):
         shown = words.view_word(run.control)
         if run.control.max_training_rate:
             shown += f", {words.rate_word(run.control)}"
@@ -107,10 +107,15 @@ def details(run: Run) -> RenderableType:
         if info.evaluation.games:
             text += f", {words.mean_word(info.evaluation)} lines"
         grid.add_row(f"checkpoint {kind}", text)
+    parts: list[RenderableType] = [grid]
+    if run.HasField("benchmark"):
+        from mltetris_cli.bench_view import result
+
+        parts += [Text(), result(run)]
     if not run.log_tail:
-        return grid
+        return Group(*parts)
     tail = "\n".join(printable(line) for line in run.log_tail.splitlines())
-    return Group(grid, Text("\nend of its log", style="bright_black"), Text(tail))
+    return Group(*parts, Text("\nend of its log", style="bright_black"), Text(tail))
 
 
 def _mean(run: Run) -> str:

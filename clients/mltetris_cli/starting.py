@@ -1,4 +1,4 @@
-"""What `train` and `demo` say when their run has started."""
+"""What commands say when their run has started."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from mltetris_cli.watching import watch_run
 _MAX_FPS = 15.0
 
 
-def announce(session: Session, trainer: Trainer, run: Run, *, follow: bool) -> None:
-    """Writes the id (or the run as JSON) to stdout; then watches, or says how to."""
+def announce(
+    session: Session, trainer: Trainer, run: Run, *, follow: bool, progress_only: bool = False
+) -> None:
+    """Writes the id (or the run as JSON) to stdout; then watches, or says how to.
+
+    See `watch_run` for ``progress_only``.
+    """
     if follow:
         session.say(f"started {run.id}")
-        watch_run(session, trainer, run, max_fps=_MAX_FPS)
+        watch_run(session, trainer, run, max_fps=_MAX_FPS, progress_only=progress_only)
         return
     session.show(lambda: to_json(run), lambda: run.id)
     name = command()

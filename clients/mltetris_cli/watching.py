@@ -19,9 +19,16 @@ from mltetris_cli.session import Session, print_json_line
 
 
 def watch_run(
-    session: Session, trainer: Trainer, run: Run, *, max_fps: float, boards: bool = False
+    session: Session,
+    trainer: Trainer,
+    run: Run,
+    *,
+    max_fps: float,
+    boards: bool = False,
+    progress_only: bool = False,
 ) -> None:
-    """Shows a run until it is final or the watcher leaves.
+    """Shows a run until it is final or the watcher leaves; how far it is only, in a line on stderr,
+    with ``progress_only``.
 
     Raises:
         typer.Exit: Ctrl-C was pressed.
@@ -31,7 +38,7 @@ def watch_run(
     if session.json:
         ending = _watch_json(trainer, run, max_fps=max_fps if boards else 0.0)
         final = trainer.get_run(run.id) if ending is show.Ending.FINISHED else None
-    elif not words.has_board(run):
+    elif progress_only:
         with Follower(trainer, run) as follower:
             ending = show.show_progress(trainer, follower)
             final = follower.run

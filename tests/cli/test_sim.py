@@ -1,4 +1,4 @@
-"""`mltetris sim`, and how runs without a board look in `ps`, `show` and `watch`."""
+"""`mltetris sim`, and how runs look that are not paced in `ps`, `show` and `watch`."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_who_leaves_a_simulation_is_told_how_to_come_back(cli: Cli, trainer: Tra
     assert "dataset left: " in watched.err
 
 
-def test_on_a_terminal_there_is_one_line_and_no_board(cli: Cli, tmp_path: Path) -> None:
+def test_on_a_terminal_its_progress_is_one_line(cli: Cli, tmp_path: Path) -> None:
     if os.name != "posix":
         pytest.skip("needs a pseudo terminal")
     from support.terminal import terminal
@@ -175,7 +175,7 @@ def test_simulations_are_listed_and_shown(cli: Cli, trainer: Trainer) -> None:
 
 
 def test_a_benchmark_is_shown_with_its_players() -> None:
-    from mltetris_cli.live.words import goal_words, has_board
+    from mltetris_cli.live.words import goal_words, is_paced
     from mltetris_cli.runs_view import details, table
 
     run = Run(
@@ -194,7 +194,7 @@ def test_a_benchmark_is_shown_with_its_players() -> None:
         ),
     )
     assert goal_words(run) == "20 games each, 2 players"
-    assert not has_board(run)
+    assert not is_paced(run)
     console = Console(width=120, record=True, no_color=True)
     with console.capture() as capture:
         console.print(details(run))
@@ -203,3 +203,26 @@ def test_a_benchmark_is_shown_with_its_players() -> None:
     assert "bcts, train-7k2m9q:best" in text
     assert "showcase" not in text
     assert "77" in text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo terminal")
+def test_a_simulation_is_watched_on_a_terminal_with_its_board(
+    cli: Cli, trainer: Trainer, tmp_path: Path
+) -> None:
+    from support.terminal import terminal
+
+    run = trainer.start_simulation(player="bcts", games=10**9, dataset="watched")
+    environment = cli.environment
+    with terminal(
+        "mltetris_cli", "watch", run.id, folder=tmp_path, environment=environment
+    ) as screen:
+        screen.wait_for("goal: 1,000,000,000 games")
+        screen.wait_for("space pause · q leave")
+        screen.wait_for("at full speed")
+        screen.press("m+v")  # nothing of it can be changed
+        screen.press(" ")
+        screen.wait_for("paused: space goes on")
+        assert trainer.get_run(run.id).control == run.control
+        screen.press("q")
+        assert screen.wait() == 0
+    trainer.stop_run(run.id)

@@ -151,7 +151,7 @@ def sim(
     )
     with session.connect() as trainer:
         run = trainer.start_run(spec, display_name=name, request_id=request_id, restarts=restarts)
-        announce(session, trainer, run, follow=follow)
+        announce(session, trainer, run, follow=follow, progress_only=True)
         if follow:
             _tell_dataset(session, trainer, run.id)
 

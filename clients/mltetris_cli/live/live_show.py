@@ -9,11 +9,12 @@ from mltetris_client import Trainer
 from rich.console import Console
 from rich.live import Live
 
+from mltetris_cli.live import words
 from mltetris_cli.live.follower import Follower
 from mltetris_cli.live.keys import Keyboard
 from mltetris_cli.live.ramp import Ramp
 from mltetris_cli.live.show import Ending, Interrupts
-from mltetris_cli.live.steering import DEMO_KEYS, KEYS, Steering
+from mltetris_cli.live.steering import DEMO_KEYS, KEYS, UNPACED_KEYS, Steering
 from mltetris_cli.live.view import LiveView
 
 FRAMES_PER_SECOND = 12.0
@@ -126,6 +127,9 @@ class LiveShow:
 
     def _keys(self) -> str:
         if self._keyboard.available:
-            keys = DEMO_KEYS if self._follower.run.HasField("demo") else KEYS
+            run = self._follower.run
+            keys = DEMO_KEYS if run.HasField("demo") else KEYS
+            if not words.is_paced(run):
+                keys = UNPACED_KEYS
             return keys.format(quit="stop" if self._stop_on_leaving else "leave")
         return "Ctrl-C stops" if self._stop_on_leaving else "Ctrl-C leaves"

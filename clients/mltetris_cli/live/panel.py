@@ -172,12 +172,14 @@ def side_lines(
         game = standings(follower, boards.frames)
     else:
         single = boards.frames[0] if boards is not None and boards.frames else None
-        game = game_lines(single, words.view_word(follower.run.control), color=color)
+        paced = words.is_paced(follower.run)
+        watching = words.view_word(follower.run.control) if paced else "at full speed"
+        game = game_lines(single, watching, color=color)
     source = learnt or follower
     figures_part = metric_lines(source.point, width)
     progress = progress_line(source.run, source.point, width)
     room = height - len(game) - len(figures_part) - 1
-    curves = _demo_curves if source.run.HasField("demo") else _training_curves
+    curves = _training_curves if source.run.HasField("training") else _game_curves
     parts = [game, *curves(source, width, room), figures_part, [progress]]
     spare = height - sum(map(len, parts))
     result: list[Text] = []
@@ -225,7 +227,7 @@ def _lines_of(follower: Follower) -> tuple[str, Series]:
     return "LINES A GAME, while training", follower.training_lines
 
 
-def _demo_curves(follower: Follower, width: int, room: int) -> list[list[Text]]:
+def _game_curves(follower: Follower, width: int, room: int) -> list[list[Text]]:
     """Lines of the games that have ended, or of the first one while it goes on."""
     title, series = "LINES IN EACH GAME", follower.game_lines
     if not len(series):

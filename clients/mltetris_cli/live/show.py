@@ -105,7 +105,7 @@ def show_lines(
 
 
 def show_progress(trainer: Trainer, follower: Follower) -> Ending:
-    """Shows on stderr how far a run without a board is, on a terminal always in the same line.
+    """Shows on stderr how far a run is, on a terminal always in the same line.
 
     Ctrl-C and what is raised are as in `show_lines` without ``stop_on_leaving``.
     """

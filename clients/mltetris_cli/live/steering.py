@@ -24,6 +24,7 @@ SPEEDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 250.0, 500.0, 1000.0
 # Placements a second a training may learn from; 0: as many as it can.
 TRAINING_RATES = (200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 0.0)
 KEYS = "space pause · +/- game · </> training · m mode · v view · s save · q {quit}"
+UNPACED_KEYS = "space pause · q {quit}"
 DEMO_KEYS = "space pause · +/- speed · m mode · q {quit}"
 _MOST_SAVES = 1_000
 
@@ -74,7 +75,7 @@ class Steering:
             "s": self._save,
         }
         action = actions.get(key.lower())
-        if action is None:
+        if action is None or (key != " " and not words.is_paced(self._follower.run)):
             return
         if is_final(self._follower.run) and key.lower() != "s":
             self._say("the run has ended")

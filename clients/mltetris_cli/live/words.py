@@ -79,8 +79,8 @@ def _simulation_goal(spec: SimulationSpec) -> str:
     return " or ".join(parts)
 
 
-def has_board(run: Run) -> bool:
-    """Whether there is a game to watch: benchmarks and simulations play too fast, and too many."""
+def is_paced(run: Run) -> bool:
+    """Whether its game waits for who watches: benchmarks and simulations never do."""
     return not run.HasField("benchmark") and not run.HasField("simulation")
 
 
