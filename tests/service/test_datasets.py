@@ -353,6 +353,21 @@ async def test_a_slow_upload_holds_up_nobody(
         assert await listed(server) == ["slow"]
 
 
+async def test_a_simulation_that_stops_is_waited_for_while_it_sends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLTETRIS_SMALL_WORKER", "slow-upload")
+    async with small_server(tmp_path, stop_s=0.5) as server:
+        run = await simulate(server, games=10**9, dataset="late")
+        await server.until(run.id, lambda run: run.metrics.sequence >= 1)
+        with contextlib.suppress(grpc.RpcError):  # it takes longer than the caller is to wait
+            await server.trainer.StopRun(trainer_pb2.StopRunRequest(run=run.id))
+        ended = await server.until(run.id, lambda run: run.HasField("end_time"))
+        assert ended.state == STOPPED
+        assert ended.simulation_result.stored
+        assert await listed(server) == ["late"]
+
+
 def test_a_server_killed_while_a_dataset_comes_has_it_whole_or_not_at_all(
     tmp_path: Path,
 ) -> None:

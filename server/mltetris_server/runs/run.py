@@ -8,8 +8,9 @@ restarted server finds. Waiting for the worker is done without the lock: its ans
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -77,6 +78,8 @@ class LiveRun:
         """Whether it was PAUSED when its worker was lost."""
         self._stop_reason = RunReason.RUN_REASON_UNSPECIFIED
         self._finished_itself = False
+        self._sending = 0
+        """Datasets on their way from its worker: more than one where a line broke."""
 
     # --- what it is
 
@@ -288,6 +291,15 @@ class LiveRun:
             changed = self.snapshot()
             reports.add_checkpoint(changed, info)
             await self.store(changed)
+
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[None]:
+        """Within, the worker is sending a dataset: a run that is to stop is waited for."""
+        self._sending += 1
+        try:
+            yield
+        finally:
+            self._sending -= 1
 
     async def dataset_stored(self, dataset: dataset_pb2.Dataset) -> None:
         """Notes that the dataset of this simulation has been stored.
@@ -509,7 +521,11 @@ class LiveRun:
         )
 
     async def _expect_end(self, seconds: float) -> None:
-        if not await self.ended_within(seconds):
+        ended = await self.ended_within(seconds)
+        while not ended and self._sending:
+            # A large dataset may take longer, and is what the run was for.
+            ended = await self.ended_within(seconds)
+        if not ended:
             await self._give_up(
                 RunReason.RUN_REASON_WORKER_UNRESPONSIVE,
                 f"the worker did not stop within {seconds:g} s",

@@ -114,10 +114,11 @@ class WorkerServicer:
         if first is None or not first.HasField("header"):
             raise InvalidArgument.field("header", "must come first")
         check_dataset(first.header, spec.dataset)
-        dataset = await self._datasets.receive(
-            spec.dataset, live.id, first.header, self._chunks(live, requests, context)
-        )
-        await live.dataset_stored(dataset)
+        with live.sending():
+            dataset = await self._datasets.receive(
+                spec.dataset, live.id, first.header, self._chunks(live, requests, context)
+            )
+            await live.dataset_stored(dataset)
         return worker_pb2.PutDatasetResponse(dataset=dataset)
 
     async def _chunks(
