@@ -204,7 +204,7 @@ def _spec(run: Run) -> list[tuple[str, str]]:
     # Of a training they are not games to play.
     in_goal = {"games", "placements"} if which in ("benchmark", "simulation") else set()
     for name, value in to_json(getattr(run, which)).items():
-        if name in _SHOWN_OTHERWISE | in_goal or value in (None, [], {}):
+        if name in _SHOWN_OTHERWISE | in_goal or value in (None, "", [], {}):
             continue
         if isinstance(value, dict):
             parts = (f"{key} {part}" for key, part in value.items() if part is not None)
