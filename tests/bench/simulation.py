@@ -25,7 +25,8 @@ from mltetris_server.game.engine import new_games
 from mltetris_server.learning.kernels import play
 from mltetris_server.learning.player import Player, make_eye
 from mltetris_server.learning.reference import FOLDER
-from mltetris_server.learning.simulation.crew import Crew, Plan
+from mltetris_server.learning.simulation.crew import Crew
+from mltetris_server.learning.simulation.plan import Plan
 from mltetris_server.learning.simulation.recording import Origin, Recording
 from mltetris_server.worker.cores import available_cores
 

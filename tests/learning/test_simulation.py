@@ -21,7 +21,8 @@ from mltetris_server.game.config import (
 )
 from mltetris_server.game.display import ShownGame
 from mltetris_server.game.engine import ENDS_GAME, new_games, place
-from mltetris_server.learning.simulation.crew import Crew, Plan
+from mltetris_server.learning.simulation.crew import Crew
+from mltetris_server.learning.simulation.plan import Plan
 from mltetris_server.learning.simulation.recording import METADATA_FILE, File, Origin, Recording
 from mltetris_server.learning.simulation.supply import Supply
 from mltetris_server.learning.trajectories import FILE, Trajectories, load

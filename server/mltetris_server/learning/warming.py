@@ -11,7 +11,8 @@ from mltetris_server.learning.cem import CEM
 from mltetris_server.learning.dqn import CandidateDQN
 from mltetris_server.learning.evaluation import GreedyEvaluation
 from mltetris_server.learning.ppo import CandidatePPO
-from mltetris_server.learning.simulation.crew import Crew, Plan
+from mltetris_server.learning.simulation.crew import Crew
+from mltetris_server.learning.simulation.plan import Plan
 from mltetris_server.learning.td import TD
 from mltetris_server.learning.trajectories import Trajectories
 from mltetris_server.learning.warm_start import CLONING, REPLAY, begin

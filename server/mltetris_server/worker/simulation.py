@@ -8,13 +8,11 @@ import sys
 from collections.abc import Callable
 
 from mltetris_api.v1.board_pb2 import BoardFrame
-from mltetris_api.v1.dataset_pb2 import Dataset, DatasetFile
 from mltetris_api.v1.run_pb2 import (
     Episode,
     MetricPoint,
     RunReason,
     RunView,
-    SimulationResult,
     SimulationSpec,
 )
 from mltetris_api.worker.v1.worker_pb2 import (
@@ -28,7 +26,7 @@ from mltetris_server.learning.model import ModelDescription
 from mltetris_server.learning.player import Player as ModelPlayer
 from mltetris_server.learning.simulation.blocks import Block, Part
 from mltetris_server.learning.simulation.crew import Crew
-from mltetris_server.learning.simulation.recording import File, Origin, Recording
+from mltetris_server.learning.simulation.recording import Origin, Recording
 from mltetris_server.player_names import player_name
 from mltetris_server.worker.clocks import RunClock
 from mltetris_server.worker.dataset_transfer import put_dataset
@@ -39,6 +37,7 @@ from mltetris_server.worker.metrics import MetricLog, duration, timestamp
 from mltetris_server.worker.scratch import refusing_full_disk, require_room, scratch_folder
 from mltetris_server.worker.screen import Screen
 from mltetris_server.worker.simulation_plan import plan_simulation, what_to_play
+from mltetris_server.worker.simulation_words import header_of, result_of, what_was_kept
 from mltetris_server.worker.steering import Steering
 from mltetris_server.worker.transfer import get_checkpoint, request_of
 
@@ -156,7 +155,9 @@ class Simulation:
         if self._recording.games:
             self._store()
         if not reached:
-            self._link.send(AttachRequest(notice=Notice(text=self._kept())))
+            self._link.send(
+                AttachRequest(notice=Notice(text=what_was_kept(self._spec, self._recording)))
+            )
             return RunReason.RUN_REASON_STOPPED_BY_CALLER
         return RunReason.RUN_REASON_BUDGET_SPENT
 
@@ -265,60 +266,18 @@ class Simulation:
             passed = self._clock.elapsed - self._first_elapsed
             point.eta.CopyFrom(duration(passed * (1 - point.progress) / point.progress))
         self._metrics.write(point, self._steering.changes)
-        self._link.send(AttachRequest(simulation_result=self._result()))
+        self._link.send(AttachRequest(simulation_result=result_of(self._spec, self._recording)))
         if self._episodes:
             self._link.send(AttachRequest(episodes=Episodes(episodes=self._episodes)))
             self._episodes = []
-
-    def _result(self) -> SimulationResult:
-        recording = self._recording
-        return SimulationResult(
-            dataset=self._spec.dataset,
-            games=recording.games,
-            cut_off_games=recording.cut_off_games,
-            placements=recording.placements,
-            mean_lines=recording.mean_lines,
-            best_lines=recording.best_lines,
-            size_bytes=recording.size,
-        )
 
     def _store(self) -> None:
         """Completes the dataset and gives it to the server."""
         require_room(self._recording.folder, self._recording.size)
         files = self._recording.finish()
-        self._link.send(AttachRequest(simulation_result=self._result()))
-        put_dataset(self._link, self._header(files), self._recording.folder)
-
-    def _header(self, files: list[File]) -> Dataset:
-        """What the server is told of the dataset."""
-        spec, origin, recording = self._spec, self._origin, self._recording
-        return Dataset(
-            player=origin.player,
-            player_sha256=origin.player_sha256,
-            game=spec.game,
-            observation=spec.observation,
-            games=recording.games,
-            cut_off_games=recording.cut_off_games,
-            placements=recording.placements,
-            mean_lines=recording.mean_lines,
-            best_lines=recording.best_lines,
-            exploration=origin.exploration,
-            seed=origin.seed,
-            files=[
-                DatasetFile(name=file.name, size_bytes=file.size, sha256=file.sha256)
-                for file in files
-            ],
-        )
-
-    def _kept(self) -> str:
-        """What a simulation that was stopped has made, for people."""
-        spec, recording = self._spec, self._recording
-        if not recording.games:
-            return "Stopped before the first placement: there is no dataset."
-        asked = [f"{spec.games:,} games"] if spec.HasField("games") else []
-        asked += [f"{spec.placements:,} placements"] if spec.HasField("placements") else []
-        return (
-            f"Stopped: dataset {spec.dataset} has {recording.games:,} games, "
-            f"{recording.cut_off_games:,} of them cut off, and {recording.placements:,} "
-            f"placements, of {' or '.join(asked)} asked for."
+        self._link.send(AttachRequest(simulation_result=result_of(self._spec, self._recording)))
+        put_dataset(
+            self._link,
+            header_of(self._spec, self._origin, self._recording, files),
+            self._recording.folder,
         )

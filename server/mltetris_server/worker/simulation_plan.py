@@ -7,7 +7,7 @@ from mltetris_api.v1.run_pb2 import Observation, SimulationSpec
 from mltetris_server.game.config import FeatureSet, GameConfig
 from mltetris_server.learning.model import ModelDescription
 from mltetris_server.learning.player import Player
-from mltetris_server.learning.simulation.crew import Plan
+from mltetris_server.learning.simulation.plan import Plan
 from mltetris_server.worker.cores import available_cores
 from mltetris_server.worker.specs import SpecError, draw_seed, game_spec, plan_game
 
