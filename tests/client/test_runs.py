@@ -61,6 +61,7 @@ def test_every_field_of_a_training_can_be_given() -> None:
         placements_per_second=3,
         max_training_rate=500,
         threads=2,
+        dataset="games",
     )
     others = [
         specs.training(algorithm=algorithm, training_height=8, from_run="train-abc123")
@@ -68,6 +69,22 @@ def test_every_field_of_a_training_can_be_given() -> None:
     ]
     given = {field.name for made in [spec, *others] for field, _ in made.ListFields()}
     assert given == set(run_pb2.TrainingSpec.DESCRIPTOR.fields_by_name)
+
+
+def test_every_field_of_a_warm_start_can_be_given() -> None:
+    spec = specs.training(
+        dataset="games",
+        dataset_method="replay",
+        dataset_epochs=2,
+        dataset_placements=500,
+        dataset_learning_rate=0.5,
+    )
+    given = {field.name for field, _ in spec.warm_start.ListFields()}
+    assert given == set(run_pb2.WarmStart.DESCRIPTOR.fields_by_name)
+    with pytest.raises(InvalidArgument, match="name the dataset"):
+        specs.training(dataset_epochs=2)
+    with pytest.raises(InvalidArgument, match="cloning, replay"):
+        specs.training(dataset="games", dataset_method="copying")  # type: ignore[typeddict-item]
 
 
 def test_a_training_from_plain_arguments() -> None:
