@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -57,6 +57,10 @@ def open_reader(path: Path) -> Engine:
     engine = _new_engine(path, READERS)
     event.listen(engine, "connect", _configure_reader)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN DEFERRED"))
+    # All of them now: what the process holds open does not depend on what is asked for later.
+    with translated(path, str(path)), ExitStack() as stack:
+        for _ in range(READERS):
+            stack.enter_context(engine.connect())
     return engine
 
 
