@@ -11,7 +11,7 @@ from mltetris_server.learning.cem import CEM
 from mltetris_server.learning.dqn import CandidateDQN
 from mltetris_server.learning.evaluation import GreedyEvaluation
 from mltetris_server.learning.ppo import CandidatePPO
-from mltetris_server.learning.simulation.crew import Crew
+from mltetris_server.learning.simulation.crew import load
 from mltetris_server.learning.simulation.plan import Plan
 from mltetris_server.learning.td import TD
 from mltetris_server.learning.trajectories import Trajectories
@@ -35,10 +35,7 @@ def warm_up() -> None:
     player = td.player()
     GreedyEvaluation(player, td.game, games=1, seed=0, max_lines=1).advance(1)
     player.choose(ShownGame(GameConfig(), seed=0))
-    crew = Crew(Plan(player, GameConfig(), FeatureSet.SIMPLE, seed=0, boards=1, placements=4))
-    crew.start()
-    while not crew.done:
-        crew.take(1.0)
+    load(Plan(player, GameConfig(), FeatureSet.SIMPLE, seed=0))
 
 
 def _start_warm(config: TdConfig) -> None:

@@ -25,7 +25,7 @@ from mltetris_api.worker.v1.worker_pb2 import (
 from mltetris_server.learning.model import ModelDescription
 from mltetris_server.learning.player import Player as ModelPlayer
 from mltetris_server.learning.simulation.blocks import Block, Part
-from mltetris_server.learning.simulation.crew import Crew
+from mltetris_server.learning.simulation.crew import Crew, load
 from mltetris_server.learning.simulation.recording import Origin, Recording
 from mltetris_server.player_names import player_name
 from mltetris_server.worker.clocks import RunClock
@@ -89,6 +89,7 @@ def run_simulation(
         require_room(folder)
         recording = Recording(folder, origin)
         simulation = Simulation(link, mailbox, welcome, spec, origin, Crew(plan), recording)
+        load(plan)
         begun()
         try:
             return simulation.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from dataclasses import replace
 
 from mltetris_server.game.display import ShownGame
 from mltetris_server.learning.simulation.blocks import Block, block_rows
@@ -12,6 +13,14 @@ from mltetris_server.learning.simulation.supply import Supply
 
 _BLOCKS_A_THREAD = 2
 _BLOCKS_MORE = 2
+
+
+def load(plan: Plan) -> None:
+    """Play a placement of `plan` that nobody sees, so that compiled code is loaded."""
+    crew = Crew(replace(plan, threads=1, boards=1, games=None, placements=1), rows=8)
+    crew.start()
+    while not crew.done:
+        crew.take(1.0)
 
 
 class Crew:
