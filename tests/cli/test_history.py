@@ -25,7 +25,7 @@ def test_history_shows_a_line_for_each_curve(cli: Cli, run: Run) -> None:
     assert f" of {count} points, " in shown
     header, *rows = shown.splitlines()[1:]
     assert header.split() == ["CURVE", "FIRST", "LEAST", "GREATEST", "LAST"]
-    assert any(row.startswith("lines a game") for row in rows), shown
+    assert any(row.split()[0] == "evaluation" for row in rows), shown
 
 
 def test_history_as_json_lines(cli: Cli, run: Run) -> None:

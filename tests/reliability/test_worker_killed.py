@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -72,7 +73,12 @@ def watching(trainer: Trainer) -> Iterator[Watcher]:
 
 def process_of(server: ServerProcess, run: str) -> psutil.Process:
     """The worker of a run: of what has its environment, what began first."""
-    mine = [p for p in server.workers() if p.environ()["MLTETRIS_WORKER_RUN"] == run]
+    mine = []
+    for process in server.workers():
+        # One that has just been killed has no environment any more.
+        with contextlib.suppress(psutil.Error):
+            if process.environ()["MLTETRIS_WORKER_RUN"] == run:
+                mine.append(process)
     return min(mine, key=lambda process: process.create_time())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -378,6 +379,11 @@ async def test_a_process_that_hangs_is_replaced(
         hung = keeper.pid
         monkeypatch.setattr(policy_process, "ANSWER_S", 0.5)
         os.kill(hung, signal.SIGSTOP)
+        # It stands still a moment later, once all its threads do.
+        process = psutil.Process(hung)
+        await asyncio.to_thread(
+            eventually, lambda: process.status() == psutil.STATUS_STOPPED, "it to stand still"
+        )
         assert await keeper.suggest("bcts", [Position(piece=1)], ["position"])
         assert keeper.pid not in (0, hung)
 

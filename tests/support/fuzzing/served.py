@@ -104,7 +104,9 @@ class Served:
         mine = [run for run in self._runs() if run.id != self.untouched]
         over = [run.id for run in mine if run.state in _FINAL]
         for run_id in over[1:]:
-            self.trainer.DeleteRun(trainer_pb2.DeleteRunRequest(run=run_id), **self.operator)
+            # A made-up run may have begun with its checkpoint, and needs it.
+            with contextlib.suppress(grpc.RpcError):
+                self.trainer.DeleteRun(trainer_pb2.DeleteRunRequest(run=run_id), **self.operator)
         going = [run for run in mine if run.state in _RUNNING]
         while len(going) < 2:
             going.append(self._run(self._start("touched")))
@@ -118,7 +120,8 @@ class Served:
         for name in sorted(slots - {"good", "narrow", _KEEPER})[:-20]:
             if not self._slot(name).reference:
                 request = trainer_pb2.DeleteSlotRequest(name=name, force=True)
-                self.trainer.DeleteSlot(request, **self.operator)
+                with contextlib.suppress(grpc.RpcError):
+                    self.trainer.DeleteSlot(request, **self.operator)
         for process in self.server.workers():
             with contextlib.suppress(psutil.Error):
                 self.secrets.add(process.environ()[SECRET_VARIABLE])
@@ -127,7 +130,8 @@ class Served:
         """What a made-up call names to be taken seriously; never what is not to be touched."""
         runs = [run.id for run in self._runs() if run.id != self.untouched]
         slots = [slot.name for slot in self._slots() if slot.name != _KEEPER]
-        services = ["", "mltetris.v1.TrainerService", "mltetris.v1.SystemService", "no.Such"]
+        named = ("TrainerService", "PolicyService", "SystemService")
+        services = ["", *(f"mltetris.v1.{service}" for service in named), "no.Such"]
         messages = ["mltetris.v1.Run", "google.protobuf.FieldOptions", "buf.validate.FieldRules"]
         half = len(_BUNDLE) // 2
         return Words(
@@ -135,6 +139,8 @@ class Served:
                 "run": [*runs, *runs, "train-nosuch"],
                 "name": [*slots, "made-up", "nosuch"],
                 "slot": [*slots, "nosuch"],
+                "dataset": ["", "made-up", "nosuch"],
+                "suite": ["", "sprint-40-lines", "nosuch"],
                 "slots": slots,
                 "request_id": ["again", "and-again"],
                 "page_token": self._tokens(),
