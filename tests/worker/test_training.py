@@ -306,7 +306,7 @@ def test_a_paced_training_shows_every_placement(serve: Serve, start_worker: Star
     made = [after.placements - before.placements for before, after in steps]
     assert median(made) == 1
     assert max(made) < 25
-    moved = [pair for pair in steps if pair[0].placements < pair[1].placements]
+    moved = [pair for pair in steps if pair[0].placements + 1 == pair[1].placements]
     # The piece that was about to be placed is the one that was placed, in its own colour.
     for before, after in moved:
         assert after.last_placement.piece == before.active.piece
