@@ -26,6 +26,9 @@ from mltetris_server.storage.schema import (
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+_CHOICE = 200
+"""Points read to choose from; of a history that is to have more, its levels decide alone, for
+reading points is what takes the time."""
 _MOST_SEQUENCE = 2**63 - 1
 _MOST_PAGE_BYTES = 3 << 20
 """Of the runs of one page, beyond which it ends: a message of gRPC has 4 MiB at most."""
@@ -192,7 +195,8 @@ class HistoryReader:
                 .group_by(column.level)
             ).all()
             total = sum(row.points for row in counts)
-            level = _level({row.level: row.points for row in counts}, 2 * most)
+            read = max(most, min(2 * most, _CHOICE))
+            level = _level({row.level: row.points for row in counts}, read)
             points = [
                 run_pb2.MetricPoint.FromString(blob)
                 for part in levels.parts(row.leveled, level)
@@ -208,6 +212,8 @@ class HistoryReader:
             ]
             if level:
                 points = _with_ends(connection, row.number, after, points)
+        if len(points) <= most:
+            return points, total
         kept = levels.thinned([levels.sample(point) for point in points], most, level)
         return [point for point in points if point.sequence in kept], total
 
