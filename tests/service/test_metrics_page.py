@@ -14,7 +14,8 @@ import pytest
 from mltetris_api.v1.system_pb2 import GpuMetrics, SystemMetrics
 from mltetris_server.service.measuring.figures import of_machine
 from prometheus_client.parser import text_string_to_metric_families
-from support.small import in_state, small_service
+from support.server import ServerProcess
+from support.small import eventually, in_state, small_service
 
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -33,12 +34,18 @@ def figure(figures: Figures, name: str, **labels: str) -> float:
     return figures[name, frozenset(labels.items())]
 
 
-def metrics_url(log: str) -> str:
-    for line in log.splitlines():
-        event = json.loads(line)
-        if event["event"] == "metrics":
-            return str(event["url"])
-    raise AssertionError("the page's address was not said")
+def metrics_url(server: ServerProcess) -> str:
+    """Where the page is, once the log says so: it is read by a thread of its own."""
+
+    def said() -> str:
+        # What comes after the last end of a line is half a line.
+        for line in server.log().split("\n")[:-1]:
+            event = json.loads(line)
+            if event["event"] == "metrics":
+                return str(event["url"])
+        return ""
+
+    return eventually(said, "the page's address")
 
 
 def test_the_page_has_the_services_figures(tmp_path: Path) -> None:
@@ -46,7 +53,7 @@ def test_the_page_has_the_services_figures(tmp_path: Path) -> None:
         small_service(tmp_path / "data", "--metrics-listen", "127.0.0.1:0") as server,
         mltetris_client.connect(server.address) as trainer,
     ):
-        url = metrics_url(server.log())
+        url = metrics_url(server)
         before = scrape(url)
         assert figure(before, "mltetris_server_info", version="0.1.0") == 1
         run = trainer.start_training(seed=1)
